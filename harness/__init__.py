@@ -1,0 +1,1 @@
+"""Judges: who is tested, who trains, the proof that they do not meet, and what came out."""

@@ -1,0 +1,1 @@
+"""Computes: from clips on a disk to segment shards, features and trained networks."""
