@@ -1,13 +1,18 @@
-"""The rows that travel through the pipeline, and their Arrow schemas on disk."""
+"""The rows that travel through the pipeline.
+
+NumPy only: training reads these on machines that have no Arrow; the schemas are in shards.py.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 CROP_SIZE = 227
 """Side of a face crop in pixels (section 3.3)."""
@@ -68,6 +73,19 @@ class Segment:
     """[20] into the clip's unique frames (section 3.3)."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipArrays:
+    """What a network reads of one clip: its unique frames, its segments, no label."""
+
+    clip_id: str
+    crops: npt.NDArray[np.uint8]
+    """[n, 227, 227, 3] RGB, each unique frame once."""
+    mfcc: npt.NDArray[np.float16]
+    """[segments, 64 coefficients, 64 frames, 3] unscaled."""
+    frame_indices: npt.NDArray[np.int32]
+    """[segments, 20] into `crops`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClipOutcome:
     """What became of one clip: every clip of a corpus has exactly one."""
@@ -106,44 +124,24 @@ class Prediction:
     """Mean over the clip's segments, by emotion."""
 
 
-FRAMES_SCHEMA = pa.schema(
-    [
-        ("clip_id", pa.string()),
-        ("frame_index", pa.int32()),
-        ("time_s", pa.float64()),
-        # A fixed-size binary column: a list of uint8 would be stored as int32, four times as large.
-        ("crop", pa.binary(CROP_SIZE * CROP_SIZE * 3)),
-        ("box", pa.list_(pa.float32(), 4)),
-        ("detected", pa.bool_()),
-    ]
-)
+_TEXT_COLUMNS = ("clip_id", "path", "subject", "emotion", "take", "corpus")
 
-SEGMENTS_SCHEMA = pa.schema(
-    [
-        ("clip_id", pa.string()),
-        ("segment_index", pa.int32()),
-        ("start_s", pa.float64()),
-        ("mfcc", pa.binary(64 * 64 * 3 * 2)),
-        ("frame_indices", pa.list_(pa.int32(), FRAMES_PER_SEGMENT)),
-    ]
-)
 
-OUTCOMES_SCHEMA = pa.schema(
-    [
-        ("clip_id", pa.string()),
-        ("subject", pa.string()),
-        ("emotion", pa.string()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("transient", pa.bool_()),
-        ("voice_start_s", pa.float64()),
-        ("voice_end_s", pa.float64()),
-        ("voice_found", pa.bool_()),
-        ("length_declared", pa.bool_()),
-        ("frames", pa.int32()),
-        ("segments", pa.int32()),
-        ("missing_face_ratio", pa.float64()),
-        ("seconds", pa.float64()),
-    ]
-)
+def to_row(clip: Clip) -> dict[str, Any]:
+    """Return a clip as a row of text columns, the same ones for every clip of every corpus."""
+    row = {name: getattr(clip, name) for name in _TEXT_COLUMNS}
+    return {
+        **row,
+        "path": str(Path(clip.path).absolute()),
+        "sentence": clip.sentence or "",
+        "attributes": json.dumps(dict(clip.attributes), sort_keys=True),
+    }
+
+
+def from_row(row: Mapping[str, Any]) -> Clip:
+    """Return the clip of a row."""
+    return Clip(
+        sentence=row["sentence"] or None,
+        attributes=json.loads(row["attributes"]),
+        **{name: row[name] for name in _TEXT_COLUMNS},
+    )

@@ -1,0 +1,43 @@
+"""All settings of a study: the pipeline's, and how it is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.splits import ProtocolConfig
+from harness.tracking import TrackingConfig
+from pipelines.config import PipelineConfig, register_schema, settings_of, to_plain
+from pipelines.shards import content_digest, digest_of
+
+
+@dataclass
+class StudyConfig(PipelineConfig):
+    """What `python -m harness.loso` and its sisters are told."""
+
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+
+register_schema("study_schema", StudyConfig)
+
+
+def config_digest(config: StudyConfig) -> str:
+    """Return a digest of the settings that change results, and of no others."""
+    training = to_plain(config.training)
+    del training["cache_mb"]
+    model = to_plain(config.model)
+    if Path(config.model.weights).is_file():
+        model["weights"] = content_digest(Path(config.model.weights))
+    value: dict[str, Any] = {
+        "shards": settings_of(config),
+        "model": model,
+        "fusion": to_plain(config.fusion),
+        "training": training,
+        "protocol": to_plain(config.protocol),
+        "seed": config.seed,
+        "trial_threads": config.cluster.trial_cpus,
+        "trial_on_gpu": config.cluster.trial_gpus > 0,
+    }
+    return digest_of(value)

@@ -1,0 +1,122 @@
+"""One whole result per split, written where a crash can't halve it: resume is plan minus done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.shards import write_json, write_table
+from pipelines.training import SplitResult, SplitTask
+
+DONE, FAILED = "done", "failed"
+ATTENTION_COLUMNS = ("beta_audio", "beta_visual")
+
+
+@dataclass(kw_only=True)
+class Entry:
+    """What the ledger knows of one split. It holds no label of a test clip."""
+
+    split_id: str
+    status: str
+    study_digest: str
+    error: str = ""
+    parameters: dict[str, int] = field(default_factory=dict)
+    chosen_epochs: dict[str, int] = field(default_factory=dict)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    reads: dict[str, list[str]] = field(default_factory=dict)
+    """Phase -> ids of the clips that it read."""
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    device: str = ""
+    threads: int = 0
+
+
+class Ledger:
+    """The folder `splits/` of a study."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def record(
+        self, task: SplitTask, result: SplitResult, *, study_digest: str, device: str, threads: int
+    ) -> None:
+        """Write a finished split; the JSON file comes last and stands for both."""
+        write_table(self.segments_path(task.split_id), segment_table(task, result))
+        self._write(
+            Entry(
+                split_id=task.split_id,
+                status=DONE,
+                study_digest=study_digest,
+                parameters=result.parameters,
+                chosen_epochs=result.chosen_epochs,
+                curves=result.curves,
+                reads=result.reads,
+                warnings=result.warnings,
+                seconds=result.seconds,
+                device=device,
+                threads=threads,
+            )
+        )
+
+    def record_failure(self, split_id: str, error: str, study_digest: str) -> None:
+        """Write down that a split failed for good in this run; the next run tries it again."""
+        self._write(
+            Entry(split_id=split_id, status=FAILED, study_digest=study_digest, error=error)
+        )
+
+    def entry(self, split_id: str) -> Entry | None:
+        """Return what is known of a split; None where nothing is."""
+        try:
+            return Entry(**json.loads(self._entry_path(split_id).read_text()))
+        except FileNotFoundError:
+            return None
+
+    def is_done(self, split_id: str, study_digest: str) -> bool:
+        """Whether this very study has finished the split."""
+        entry = self.entry(split_id)
+        return (
+            entry is not None
+            and entry.status == DONE
+            and entry.study_digest == study_digest
+            and self.segments_path(split_id).exists()
+        )
+
+    def segments(self, split_ids: Sequence[str]) -> pa.Table:
+        """Return the segment predictions of finished splits, in order."""
+        return pa.concat_tables(
+            pq.ParquetFile(self.segments_path(split_id)).read() for split_id in split_ids
+        )
+
+    def segments_path(self, split_id: str) -> Path:
+        """Return the file with a split's segment predictions."""
+        return self.folder / f"{split_id}.parquet"
+
+    def _entry_path(self, split_id: str) -> Path:
+        return self.folder / f"{split_id}.json"
+
+    def _write(self, entry: Entry) -> None:
+        write_json(self._entry_path(entry.split_id), vars(entry))
+
+
+def segment_table(task: SplitTask, result: SplitResult) -> pa.Table:
+    """Return a split's segment predictions in the columns of segment_predictions.parquet."""
+    rows = result.segments
+    columns: dict[str, pa.Array] = {
+        "split_id": pa.array([task.split_id] * len(rows), pa.string()),
+        "repeat": pa.array([task.repeat] * len(rows), pa.int32()),
+        "seed": pa.array([task.seed] * len(rows), pa.int64()),
+        "clip_id": pa.array([row.clip_id for row in rows], pa.string()),
+        "segment_index": pa.array([row.segment_index for row in rows], pa.int32()),
+    }
+    for index, label in enumerate(task.classes):
+        columns[f"p_{label}"] = pa.array([row.probabilities[index] for row in rows], pa.float64())
+    for column in ATTENTION_COLUMNS:
+        weights = [row.attention.get(column.removeprefix("beta_")) for row in rows]
+        columns[column] = pa.array(weights, pa.float64())
+    return pa.table(columns)

@@ -1,0 +1,143 @@
+"""A Tune run over the splits that are still to do: one trial each, on reused actors."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune import FailureConfig, RunConfig, TuneConfig, Tuner
+
+from harness.ledger import Ledger
+from harness.splits import Split
+from harness.trial import train_split
+from pipelines.config import PipelineConfig, to_plain
+from pipelines.shards import ShardSet
+from pipelines.training import SplitTask
+
+
+def split_task(split: Split, labels: Mapping[str, str], classes: Sequence[str]) -> SplitTask:
+    """Return what a trial may know of its split: the labels of its test clips stay here."""
+    index = {label: number for number, label in enumerate(classes)}
+    return SplitTask(
+        split_id=split.split_id,
+        repeat=split.repeat,
+        seed=split.seed,
+        classes=tuple(classes),
+        train=tuple((clip_id, index[labels[clip_id]]) for clip_id in split.train),
+        validation=tuple((clip_id, index[labels[clip_id]]) for clip_id in split.validation),
+        test=split.test,
+    )
+
+
+def run_splits(
+    splits: Sequence[Split],
+    *,
+    config: PipelineConfig,
+    shards: ShardSet,
+    classes: Sequence[str],
+    folder: Path,
+    study_digest: str,
+    on_done: Callable[[str], None],
+    on_epoch: Callable[[str, int], None],
+) -> None:
+    """Run one trial per split; each ends in the ledger as done or as failed with its error.
+
+    Args:
+        splits: those still to do.
+        config: settings of networks, training and cluster.
+        shards: where the clips are.
+        classes: all labels, in order.
+        folder: the study's folder.
+        study_digest: marks the entries of this study.
+        on_done: called with the split_id when a trial has ended, well or not.
+        on_epoch: called with the split_id and its epochs so far.
+    """
+    labels = {outcome.clip_id: outcome.emotion for outcome in shards.usable}
+    ledger = Ledger(folder / "splits")
+    trials = [
+        {
+            "split": asdict(split),
+            "task": asdict(split_task(split, labels, classes)),
+            "keys": {
+                clip_id: shards.keys[clip_id]
+                for clip_id in (*split.train, *split.validation, *split.test)
+            },
+            "shards": str(shards.folder.root),
+            "splits": str(ledger.folder),
+            "model": to_plain(config.model),
+            "fusion": to_plain(config.fusion),
+            "training": to_plain(config.training),
+            "threads": config.cluster.trial_cpus,
+            "gpus": config.cluster.trial_gpus,
+            "study_digest": study_digest,
+        }
+        for split in splits
+    ]
+    scratch = folder / "tune"
+    tuner = Tuner(
+        tune.with_resources(
+            _trainable, {"cpu": config.cluster.trial_cpus, "gpu": config.cluster.trial_gpus}
+        ),
+        param_space={"trial": tune.grid_search(trials)},
+        tune_config=TuneConfig(
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=RunConfig(
+            name="trials",
+            storage_path=str(scratch),
+            failure_config=FailureConfig(max_failures=config.cluster.trial_retries),
+            callbacks=[_Watch(on_done, on_epoch)],
+            verbose=0,
+        ),
+    )
+    results = tuner.fit()
+    for number in range(len(results)):
+        result = results[number]
+        split_id = result.config["trial"]["task"]["split_id"] if result.config else ""
+        if result.error is not None and split_id:
+            ledger.record_failure(split_id, _last_line(result.error), study_digest)
+    # A trial that Tune lost is no entry at all: it must not be missed either.
+    for split in splits:
+        if ledger.entry(split.split_id) is None:
+            ledger.record_failure(split.split_id, "the trial ended without a result", study_digest)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _trainable(config: dict[str, Any]) -> None:
+    train_split(config["trial"])
+
+
+def _trial_name(trial: Any) -> str:
+    return str(trial.config["trial"]["task"]["split_id"])
+
+
+def _last_line(error: BaseException) -> str:
+    """Return the innermost message: Ray wraps it in the traceback of the worker."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+class _Watch(tune.Callback):  # type: ignore[misc]
+    """Passes on what Tune sees to the progress line and to MLflow."""
+
+    def __init__(
+        self, on_done: Callable[[str], None], on_epoch: Callable[[str, int], None]
+    ) -> None:
+        self._on_done, self._on_epoch = on_done, on_epoch
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
+    ) -> None:
+        self._on_epoch(_trial_name(trial), int(result.get("epochs", 0)))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self._on_done(_trial_name(trial))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self._on_done(_trial_name(trial))

@@ -1,0 +1,65 @@
+"""What every command has in common: --help with examples, -q, -v, one-line errors, exit status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from pipelines.errors import UsageError
+from pipelines.progress import Reporter
+from pipelines.session import quiet_libraries
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+Run = Callable[[argparse.Namespace, Reporter], int]
+
+
+def run_command(
+    program: str,
+    description: str,
+    examples: Sequence[str],
+    run: Run,
+    arguments: Sequence[str] | None,
+    settings: str = "",
+) -> int:
+    """Parse the command line, run, and turn a user's mistake into one line and status 2.
+
+    Args:
+        program: how it is called, for --help.
+        description: what it does.
+        examples: command lines for --help.
+        run: takes the parsed options (`overrides`, `verbose`, `json`) and a reporter; returns the
+            exit status.
+        arguments: the command line; None takes the process' own.
+        settings: text on the settings, for --help.
+    """
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        epilog="\n".join(
+            [settings, "", "examples:", *(f"  {example}" for example in examples)]
+        ).lstrip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings that differ from the default"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the result")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="also what Ray and the libraries say"
+    )
+    parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    # Options may stand among the settings: argparse alone would refuse a setting behind one.
+    options = parser.parse_intermixed_args(arguments)
+    if not options.verbose:
+        quiet_libraries()
+    try:
+        return run(options, Reporter(quiet=options.quiet))
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        print("stopped: run the same command again to go on from here", file=sys.stderr)
+        return INTERRUPTED

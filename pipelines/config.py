@@ -1,0 +1,170 @@
+"""Composes conf/ with overrides into validated dataclasses.
+
+Every settings class stands beside what it configures and validates itself; this module only puts
+them together with Hydra, and turns what Hydra and OmegaConf object to into one line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipelines.corpora.listing import CORPUS_CONFIGS
+from pipelines.errors import UsageError, require
+from pipelines.faces import FacesConfig
+from pipelines.mfcc import MfccConfig
+from pipelines.networks.backbones import ModelConfig
+from pipelines.networks.fusion import FusionConfig
+from pipelines.process import PreprocessConfig
+from pipelines.session import ClusterConfig
+from pipelines.training import TrainingConfig
+from pipelines.vad import VadConfig
+
+CONF = Path(__file__).parent.parent / "conf"
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclass
+class PathsConfig:
+    """Where things are kept."""
+
+    data: str = "data"
+    """Made corpora, shards and features."""
+    runs: str = "runs"
+    """Studies, and the default MLflow store."""
+
+
+@dataclass
+class PipelineConfig:
+    """All settings of preprocessing and training."""
+
+    corpus: Any = MISSING
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    vad: VadConfig = field(default_factory=VadConfig)
+    mfcc: MfccConfig = field(default_factory=MfccConfig)
+    faces: FacesConfig = field(default_factory=FacesConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    name: str | None = None
+    """Names the study and its folder; unset: made from corpus, protocol and configuration."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(
+            self.name is None or re.fullmatch(r"[\w.=+-]+", self.name) is not None,
+            f"name ({self.name}) must be of letters, digits and . _ = + - : it names a folder",
+        )
+        require(self.seed >= 0, f"seed ({self.seed}) must be 0 or more")
+
+
+def register_schema(name: str, schema: type) -> None:
+    """Let a primary configuration in conf/ be checked against a dataclass."""
+    ConfigStore.instance().store(name=name, node=schema)
+
+
+for _name, _schema in CORPUS_CONFIGS.items():
+    ConfigStore.instance().store(group="corpus", name=f"{_name}_schema", node=_schema)
+register_schema("pipeline_schema", PipelineConfig)
+
+
+def compose_config(primary: str, schema: type[ConfigT], overrides: Sequence[str]) -> ConfigT:
+    """Compose `conf/<primary>.yaml` with overrides such as `corpus=rml training.patience=3`.
+
+    Raises:
+        UsageError: an unknown key or group, a wrong type or a value out of range, in one line
+            that names the key.
+    """
+    for override in overrides:
+        require(
+            "=" in override,
+            f"{override} is not a setting: settings are written key=value, e.g. corpus=synthetic",
+        )
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            composed = OmegaConf.to_object(compose(config_name=primary, overrides=list(overrides)))
+    except UsageError:
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UsageError(_explain(error, schema, overrides)) from error
+    if not isinstance(composed, schema):
+        raise TypeError(f"conf/{primary}.yaml does not start from {schema.__name__}")
+    return composed
+
+
+def to_plain(config: object) -> dict[str, Any]:
+    """Return a configuration as plain dictionaries: what is written to config.yaml."""
+    if not is_dataclass(config) or isinstance(config, type):
+        raise TypeError(f"{config!r} is not a configuration")
+    return asdict(config)
+
+
+def to_yaml(config: object) -> str:
+    """Return the resolved configuration as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.create(to_plain(config)))
+
+
+def settings_of(config: PipelineConfig) -> Mapping[str, Any]:
+    """Return the settings that change a clip's shards: not where they lie, nor how long they take."""
+    faces = {key: v for key, v in to_plain(config.faces).items() if key != "model_dir"}
+    # The time limit and the recycling of children only decide whether a clip is tried again.
+    return {
+        "vad": to_plain(config.vad),
+        "mfcc": to_plain(config.mfcc),
+        "faces": faces,
+        "max_seconds": config.preprocess.max_seconds,
+    }
+
+
+def known_keys(schema: type, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted name of every setting, those of all corpora included."""
+    instance_types = {"corpus": tuple(CORPUS_CONFIGS.values())}
+    for entry in fields(schema):
+        key = prefix + entry.name
+        yield key
+        kind = entry.default_factory if isinstance(entry.default_factory, type) else None
+        for nested in instance_types.get(key, (kind,) if is_dataclass(kind) else ()):
+            yield from known_keys(nested, key + ".")
+
+
+def _explain(error: Exception, schema: type, overrides: Sequence[str]) -> str:
+    """Turn an error of Hydra or OmegaConf into one line that names the key and what to do."""
+    causes = [error]
+    while causes[-1].__cause__ is not None and isinstance(causes[-1].__cause__, Exception):
+        causes.append(causes[-1].__cause__)
+    text = " ".join(str(cause) for cause in causes)
+    known = sorted(set(known_keys(schema)))
+    group = re.search(r"Could not find '(\w+)/([^']+)'", text)
+    if group:
+        name, choice = group.groups()
+        options = sorted(path.stem for path in (CONF / name).glob("*.yaml"))
+        return f"{name} ({choice}) is unknown: it must be one of {', '.join(options)}"
+    for override in overrides:
+        key, _, value = override.partition("=")
+        bare = key.lstrip("+~")
+        if bare not in known and re.search(rf"['\" ]{re.escape(bare)}['\"\s.:]", text + " "):
+            close = difflib.get_close_matches(bare, [*known, *_groups()], n=1)
+            hint = f"did you mean {close[0]}?" if close else "see --help for the settings"
+            return f"{bare} is not a setting: {hint}"
+        if re.search(rf"(full_key|key).*\b{re.escape(bare)}\b", text):
+            reason = str(causes[-1]).splitlines()[0]
+            return f"{bare} ({value}): {reason}"
+    return " ".join(str(error).split())
+
+
+def _groups() -> list[str]:
+    return sorted(path.name for path in CONF.iterdir() if path.is_dir())

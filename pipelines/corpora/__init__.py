@@ -1,0 +1,1 @@
+"""One file per corpus: how its folders and names become `Clip` records."""

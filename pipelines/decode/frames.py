@@ -1,0 +1,134 @@
+"""Fetch the pixels of chosen frames, by decord where it can be trusted, else by PyAV in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.decode.facts import DecodeError
+from pipelines.decode.scan import INDEXED, Scan, open_container
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+Pixels = npt.NDArray[np.uint8]
+
+_CLOCK_AGREES_S = 0.002
+
+
+class FrameSource(Protocol):
+    """Gives the frames of one file by index."""
+
+    def fetch(self, indices: Sequence[int]) -> Pixels:
+        """RGB frames [len, height, width, 3] at ascending, distinct indices."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+class RandomFrames:
+    """decord: any frame without decoding all before it."""
+
+    def __init__(self, path: Path) -> None:
+        import decord
+
+        decord.logging.set_level(decord.logging.QUIET)
+        self._video: Any = decord.VideoReader(str(path.absolute()), decord.cpu(0), num_threads=1)
+
+    def agrees(self, scan: Scan) -> bool:
+        """Whether decord's frames are those of the file, one by one."""
+        if not scan.format_names & INDEXED or len(self._video) != scan.stamps.size:
+            return False
+        # decord counts from the first frame, wherever the stream starts.
+        expected = (scan.stamps - scan.stamps[0]) * scan.stamp_s
+        times = self._video.get_frame_timestamp(range(scan.stamps.size))[:, 0]
+        return bool(np.all(np.abs(times - times[0] - expected) < _CLOCK_AGREES_S))
+
+    def fetch(self, indices: Sequence[int]) -> Pixels:
+        """See `FrameSource.fetch`."""
+        return np.asarray(self._video.get_batch(list(indices)).asnumpy(), dtype=np.uint8)
+
+    def close(self) -> None:
+        """See `FrameSource.close`."""
+        self._video = None
+
+
+class OrderedFrames:
+    """PyAV: decodes from the start up to the frames that are wanted; right in every container."""
+
+    def __init__(self, path: Path, stamps: npt.NDArray[np.int64]) -> None:
+        self._path = path
+        self._index_of = {int(stamp): index for index, stamp in enumerate(stamps)}
+        self._container = open_container(path)
+        self._frames = self._decode()
+        self._passed = -1
+
+    def fetch(self, indices: Sequence[int]) -> Pixels:
+        """See `FrameSource.fetch`."""
+        if indices[0] <= self._passed:
+            self._restart()
+        wanted = set(indices)
+        pictures: list[Pixels] = []
+        while len(pictures) < len(indices):
+            frame = next(self._frames, None)
+            if frame is None:
+                raise DecodeError(
+                    "decode_error", f"{len(indices) - len(pictures)} frames could not be decoded"
+                )
+            index = self._index_of.get(frame.pts) if frame.pts is not None else None
+            if index is None:
+                continue
+            self._passed = index
+            if index in wanted:
+                pictures.append(upright(frame))
+        if len({picture.shape for picture in pictures}) > 1:
+            raise DecodeError("decode_error", "the picture changes its size")
+        return np.stack(pictures)
+
+    def close(self) -> None:
+        """See `FrameSource.close`."""
+        self._frames.close()  # type: ignore[attr-defined]
+        self._container.close()
+
+    def _restart(self) -> None:
+        self.close()
+        self._container = open_container(self._path)
+        self._frames = self._decode()
+        self._passed = -1
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        import av
+
+        stream = self._container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        for packet in self._container.demux(stream):
+            try:
+                yield from packet.decode()
+            except av.FFmpegError:
+                continue  # a frame that is wanted and does not come is reported by fetch
+
+
+def upright(frame: VideoFrame) -> Pixels:
+    """A decoded frame as RGB [height, width, 3], turned as the file says it is shown."""
+    picture = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4))
+
+
+def open_frames(path: Path, scan: Scan) -> FrameSource:
+    """The quickest source of frames that agrees with the file."""
+    import decord
+
+    if scan.format_names & INDEXED:
+        try:
+            random = RandomFrames(path)
+            if random.agrees(scan):
+                return random
+        except decord.DECORDError:
+            pass
+    return OrderedFrames(path, scan.stamps)

@@ -1,0 +1,167 @@
+"""Three face detectors behind one protocol, all of OpenCV's."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.faces.config import FacesConfig
+from pipelines.faces.weights import model_paths
+
+Frames = npt.NDArray[np.uint8]
+Boxes = npt.NDArray[np.float32]
+
+_SSD_SIDE = 300
+_SSD_MEAN = (104.0, 177.0, 123.0)
+_SSD_BATCH = 8
+
+
+class FaceDetector(Protocol):
+    """Finds faces in frames."""
+
+    def detect(self, frames: Frames) -> list[Boxes]:
+        """Faces of each frame.
+
+        Args:
+            frames: uint8 RGB [n, height, width, 3].
+
+        Returns:
+            n arrays float32 [k, 5]: x0, y0, x1, y1 in pixels of the given frames, and a score in
+            0..1; k may be 0. A box may reach beyond the frame.
+        """
+        ...
+
+
+def load_detector(config: FacesConfig) -> FaceDetector:
+    """The detector that the configuration names, on one thread.
+
+    Raises:
+        UsageError: its files are missing or damaged.
+    """
+    import cv2
+
+    # Many clips are worked on at once, each in its own process: more threads would only compete.
+    cv2.setNumThreads(1)
+    paths = model_paths(config)
+    if config.detector == "haar":
+        return HaarDetector(paths[0], config)
+    if config.detector == "yunet":
+        return YuNetDetector(paths[0], config)
+    return SsdDetector(paths[0], paths[1], config)
+
+
+class HaarDetector:
+    """Viola and Jones' cascade: quick, for frontal faces.
+
+    It has no probability. Its score is n / (n + 3) for n overlapping hits, so that the usual
+    least number of 3 hits is `min_confidence` 0.5.
+    """
+
+    def __init__(self, cascade: Path, config: FacesConfig) -> None:
+        import cv2
+
+        self._cascade = cv2.CascadeClassifier(str(cascade))
+        self._width = config.detect_width
+        self._min_face = config.min_face
+        self._hits = math.ceil(3 * config.min_confidence / (1 - config.min_confidence) - 1e-9)
+
+    def detect(self, frames: Frames) -> list[Boxes]:
+        """See `FaceDetector.detect`."""
+        import cv2
+
+        found = []
+        for frame in frames:
+            small, scale = _shrink(frame, self._width)
+            grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+            side = max(20, round(self._min_face * grey.shape[0]))
+            places, hits = self._cascade.detectMultiScale2(
+                grey, scaleFactor=1.1, minNeighbors=self._hits, minSize=(side, side)
+            )
+            counts = np.asarray(hits, dtype=np.float32).reshape(-1)
+            corners = np.asarray(places, dtype=np.float32).reshape(-1, 4)
+            corners[:, 2:] += corners[:, :2]
+            found.append(np.column_stack([corners * scale, counts / (counts + 3)]))
+        return [boxes.astype(np.float32) for boxes in found]
+
+
+class YuNetDetector:
+    """YuNet (opencv_zoo), also for faces that are turned away."""
+
+    def __init__(self, model: Path, config: FacesConfig) -> None:
+        import cv2
+
+        self._net = cv2.FaceDetectorYN.create(
+            str(model), "", (320, 320), config.min_confidence, 0.3, 50
+        )
+        self._width = config.detect_width
+
+    def detect(self, frames: Frames) -> list[Boxes]:
+        """See `FaceDetector.detect`."""
+        found = []
+        for frame in frames:
+            small, scale = _shrink(frame, self._width)
+            self._net.setInputSize((small.shape[1], small.shape[0]))
+            _, faces = self._net.detect(np.ascontiguousarray(small[:, :, ::-1]))
+            rows = np.zeros((0, 15), np.float32) if faces is None else np.asarray(faces)
+            corners = rows[:, :4].astype(np.float32)
+            corners[:, 2:] += corners[:, :2]
+            found.append(np.column_stack([corners * scale, rows[:, 14]]).astype(np.float32))
+        return found
+
+
+class SsdDetector:
+    """OpenCV's single-shot detector with a ResNet-10 backend, the kind that section 3.3 names."""
+
+    def __init__(self, model: Path, graph: Path, config: FacesConfig) -> None:
+        import cv2
+
+        self._net: Any = cv2.dnn.readNetFromTensorflow(str(model), str(graph))
+        self._min_confidence = config.min_confidence
+
+    def detect(self, frames: Frames) -> list[Boxes]:
+        """See `FaceDetector.detect`."""
+        found: list[Boxes] = []
+        for start in range(0, len(frames), _SSD_BATCH):
+            found.extend(self._batch(frames[start : start + _SSD_BATCH]))
+        return found
+
+    def _batch(self, frames: Frames) -> list[Boxes]:
+        """Faces of up to `_SSD_BATCH` frames in one forward pass."""
+        import cv2
+
+        height, width = frames.shape[1:3]
+        blob = cv2.dnn.blobFromImages(
+            [_resize(frame, (_SSD_SIDE, _SSD_SIDE)) for frame in frames],
+            1.0,
+            (_SSD_SIDE, _SSD_SIDE),
+            _SSD_MEAN,
+            swapRB=True,  # RGB in, BGR as the network was trained
+        )
+        self._net.setInput(blob)
+        # Rows of image, class, score, x0, y0, x1, y1, the corners as parts of the frame.
+        rows = self._net.forward().reshape(-1, 7)
+        rows = rows[rows[:, 2] >= self._min_confidence]
+        size = np.array([width, height, width, height], dtype=np.float32)
+        faces = np.column_stack([rows[:, 3:7] * size, rows[:, 2]]).astype(np.float32)
+        return [faces[rows[:, 0] == number] for number in range(len(frames))]
+
+
+def _shrink(frame: Frames, width: int) -> tuple[Frames, float]:
+    """The frame at most `width` pixels wide, and the factor that leads back to its own pixels."""
+    if frame.shape[1] <= width:
+        return frame, 1.0
+    scale = frame.shape[1] / width
+    return _resize(frame, (width, max(1, round(frame.shape[0] / scale)))), scale
+
+
+def _resize(frame: Frames, size: tuple[int, int]) -> Frames:
+    """The frame at (width, height) pixels."""
+    import cv2
+
+    shrinking = size[0] < frame.shape[1]
+    method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(frame, size, interpolation=method), dtype=np.uint8)

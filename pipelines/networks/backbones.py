@@ -1,0 +1,195 @@
+"""Trunks: one image -> one feature vector (VGG19's fc7 in the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from pipelines.errors import UsageError, require, require_one_of
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+@dataclass
+class ModelConfig:
+    """The networks of stage 1."""
+
+    backbone: str = "small"
+    """Trunk of both networks: `small` or `vgg19` (the paper's)."""
+    weights: str = "none"
+    """`none` (from scratch), `imagenet` (torchvision's own) or the path of a state dict."""
+    lstm_hidden: int = 128
+    """Size of the LSTM over the 20 frames of a segment (4096 in the paper)."""
+    dropout: float = 0.5
+    """Before the softmax of each stage-1 network."""
+
+    def __post_init__(self) -> None:
+        require_one_of("model.backbone", self.backbone, BACKBONES)
+        require(self.lstm_hidden >= 1, f"model.lstm_hidden ({self.lstm_hidden}) must be at least 1")
+        require(
+            0.0 <= self.dropout < 1.0, f"model.dropout ({self.dropout}) must be in [0, 1): try 0.5"
+        )
+        require(
+            self.weights != "imagenet" or self.backbone != "small",
+            "model.weights (imagenet) does not exist for model.backbone (small): use "
+            "model.weights=none, or model=vgg19",
+        )
+        require(
+            self.weights in ("none", "imagenet") or Path(self.weights).is_file(),
+            f"model.weights ({self.weights}) is not a file: give none, imagenet or the path of a "
+            "torchvision state dict",
+        )
+
+
+class Backbone(nn.Module):
+    """A trunk with what is needed to feed it.
+
+    Images come as uint8 or float [n, 3, height, width] in 0-255, RGB; features leave as
+    [n, feature_size].
+    """
+
+    feature_size: int
+    face_size: int | None = None
+    """Crops are shrunk to this side on reading; None takes them as stored (227)."""
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1), persistent=False)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Return images / 255, less the mean, over the deviation."""
+        return (images.to(self.mean.dtype) / 255.0 - self.mean) / self.deviation
+
+
+class SmallBackbone(Backbone):
+    """A VGG-style network of four blocks for the demo and the tests, trained from scratch.
+
+    Group instead of batch normalisation: a feature never depends on which other clips shared its
+    batch, so a prediction does not either.
+    """
+
+    feature_size = 128
+    face_size = 48
+
+    def __init__(self) -> None:
+        super().__init__(mean=(0.5, 0.5, 0.5), deviation=(0.25, 0.25, 0.25))
+        blocks: list[nn.Module] = []
+        channels = 3
+        for width in (12, 24, 48, 64):
+            blocks += [
+                nn.Conv2d(channels, width, kernel_size=3, padding=1),
+                nn.GroupNorm(4, width),
+                nn.ReLU(inplace=True),
+                nn.MaxPool2d(2),
+            ]
+            channels = width
+        self.features = nn.Sequential(*blocks)
+        self.avgpool = nn.AdaptiveAvgPool2d(3)
+        self.classifier = nn.Sequential(
+            nn.Linear(channels * 9, self.feature_size), nn.ReLU(inplace=True)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features [n, 128] of images [n, 3, h, w]."""
+        pooled = self.avgpool(self.features(self.normalised(images)))
+        features: Tensor = self.classifier(pooled.flatten(1))
+        return features
+
+
+class Vgg19Backbone(Backbone):
+    """torchvision's VGG19 up to fc7 after its ReLU, classifier[:5] (sections 3.2 and 3.3).
+
+    227x227 crops and 64x64 audio images both enter as they are, through the adaptive pooling.
+    """
+
+    feature_size = 4096
+
+    def __init__(self, weights: str) -> None:
+        imagenet = weights != "none"
+        super().__init__(
+            mean=IMAGENET_MEAN if imagenet else (0.5, 0.5, 0.5),
+            deviation=IMAGENET_DEVIATION if imagenet else (0.25, 0.25, 0.25),
+        )
+        from torchvision.models import vgg19
+
+        network = vgg19(weights=None)
+        if imagenet:
+            network.load_state_dict(_state_dict(weights))
+        self.features = network.features
+        self.avgpool = network.avgpool
+        self.classifier = network.classifier[:5]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return fc7 [n, 4096] of images [n, 3, h, w]."""
+        pooled = self.avgpool(self.features(self.normalised(images)))
+        features: Tensor = self.classifier(pooled.flatten(1))
+        return features
+
+
+def _state_dict(weights: str) -> dict[str, Tensor]:
+    """Load VGG19's ImageNet weights by torchvision's own API, or from a path."""
+    if weights == "imagenet":
+        from torchvision.models import VGG19_Weights
+
+        try:
+            state: dict[str, Tensor] = VGG19_Weights.IMAGENET1K_V1.get_state_dict(
+                progress=False, check_hash=True
+            )
+        except Exception as error:
+            raise UsageError(
+                "model.weights (imagenet) could not be downloaded "
+                f"({type(error).__name__}: {error}): allow this machine to reach "
+                f"{VGG19_Weights.IMAGENET1K_V1.url}, or download that file elsewhere and give "
+                "model.weights=/path/to/it"
+            ) from error
+        return state
+    try:
+        loaded: dict[str, Tensor] = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UsageError(
+            f"model.weights ({weights}) is not a state dict that torch can load with "
+            f"weights_only=True: {type(error).__name__}"
+        ) from error
+    return loaded
+
+
+BACKBONES: dict[str, Callable[[str], Backbone]] = {
+    "small": lambda weights: _small(weights),
+    "vgg19": Vgg19Backbone,
+}
+
+
+def _small(weights: str) -> Backbone:
+    backbone = SmallBackbone()
+    if weights != "none":
+        backbone.load_state_dict(_state_dict(weights))
+    return backbone
+
+
+def build_backbone(config: ModelConfig) -> Backbone:
+    """Build the trunk that the configuration names, its weights loaded.
+
+    Raises:
+        UsageError: the weights cannot be had, with both ways to get them.
+    """
+    return BACKBONES[config.backbone](config.weights)
+
+
+def shrink_crops(crops: Tensor, side: int | None) -> Tensor:
+    """Return uint8 crops [n, 3, side, side], averaged over areas; as they are where side is None.
+
+    Done once on reading, not in every pass: the small trunk never needs the stored 227 pixels.
+    """
+    if side is None or crops.shape[-1] == side:
+        return crops
+    shrunk = interpolate(crops.float(), size=(side, side), mode="area")
+    return shrunk.round_().clamp_(0, 255).to(torch.uint8)

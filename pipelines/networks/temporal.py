@@ -1,0 +1,31 @@
+"""From the features of a segment's frames to one visual vector (section 3.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class LstmOverFrames(nn.Module):
+    """The last hidden state of an LSTM over the 20 frames of a segment."""
+
+    def __init__(self, feature_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(feature_size, hidden_size, batch_first=True)
+        self.feature_size = hidden_size
+        with torch.no_grad():
+            # An open forget gate at the start lets the first of 20 frames reach the last state.
+            self.lstm.bias_hh_l0[hidden_size : 2 * hidden_size].fill_(1.0)
+
+    def forward(self, features: Tensor, frame_indices: Tensor) -> Tensor:
+        """Gather unique frames into segments and run over them.
+
+        Args:
+            features: [n, feature_size], each unique frame once.
+            frame_indices: [segments, 20] into `features`.
+
+        Returns:
+            [segments, hidden_size].
+        """
+        _, (hidden, _) = self.lstm(features[frame_indices])
+        return hidden[0]

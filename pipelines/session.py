@@ -1,0 +1,166 @@
+"""Where the work runs: a Ray of our own on this machine, or the cluster that is there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pipelines.errors import UsageError, require
+
+# Read when Ray is imported, here and in every process that Ray starts from this one.
+_QUIET = {
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+@dataclass
+class ClusterConfig:
+    """Where to run, and what one trial takes."""
+
+    address: str | None = None
+    """Of a running Ray cluster; unset: the cluster of this node if there is one, else our own."""
+    cpus: int | None = None
+    """CPUs of a local Ray; unset: all."""
+    trial_cpus: int = 1
+    """CPUs of one trial, and so its threads: part of what fixes a prediction to the bit."""
+    trial_gpus: float = 0.0
+    """GPUs of one trial; a fraction shares one among several."""
+    trial_retries: int = 1
+    """Times that a failed trial is tried again."""
+    object_store_mb: int = 300
+    """Shared memory of a local Ray: what passes through it is small, clips go by the disk."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.cpus is None or self.cpus >= 1, f"cluster.cpus ({self.cpus}) must be at least 1"
+        )
+        require(
+            self.trial_cpus >= 1,
+            f"cluster.trial_cpus ({self.trial_cpus}) must be at least 1: it fixes the threads",
+        )
+        require(
+            self.trial_gpus >= 0, f"cluster.trial_gpus ({self.trial_gpus}) must be 0 or more"
+        )
+        require(
+            self.trial_gpus <= 1 or self.trial_gpus == int(self.trial_gpus),
+            f"cluster.trial_gpus ({self.trial_gpus}) must be a fraction up to 1 or a whole number",
+        )
+        require(
+            self.trial_retries >= 0,
+            f"cluster.trial_retries ({self.trial_retries}) must be 0 or more",
+        )
+        require(
+            self.object_store_mb >= 80,
+            f"cluster.object_store_mb ({self.object_store_mb}) must be at least 80: Ray asks for it",
+        )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it runs, and with what."""
+
+    address: str
+    local: bool
+    cpus: int
+    gpus: float
+
+    def __str__(self) -> str:
+        where = "a local Ray" if self.local else f"the Ray cluster at {self.address}"
+        return f"{where}: {self.cpus} CPUs, {self.gpus:g} GPUs"
+
+
+@contextmanager
+def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Place]:
+    """Connect to Ray, say where, and leave it as it was found.
+
+    Raises:
+        UsageError: an address is set and no cluster answers there, or a trial asks for more than
+            there is.
+    """
+    for name, value in {}.items() if verbose else _QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    options: dict[str, object] = {
+        "log_to_driver": verbose,
+        "logging_level": logging.INFO if verbose else logging.ERROR,
+    }
+    address = config.address or os.environ.get("RAY_ADDRESS") or None
+    joined = _join(address, options)
+    if not joined:
+        ray.init(
+            address="local",
+            num_cpus=config.cpus,
+            include_dashboard=False,
+            object_store_memory=config.object_store_mb * 2**20,
+            **options,
+        )
+    if not verbose:
+        quiet_libraries()
+    try:
+        resources = ray.cluster_resources()
+        yield Place(
+            address=(address or "of this node") if joined else "local",
+            local=not joined,
+            cpus=int(resources.get("CPU", 0)),
+            gpus=float(resources.get("GPU", 0)),
+        )
+    finally:
+        ray.shutdown()
+
+
+def _join(address: str | None, options: dict[str, object]) -> bool:
+    """Join the cluster at `address`, or that of this node; False where there is none to join."""
+    import ray
+
+    try:
+        # "auto" finds what `ray start` left on this node, never another program's local Ray.
+        ray.init(address=address or "auto", **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        if address is None:
+            return False
+        raise UsageError(
+            f"no Ray cluster answers at cluster.address ({address}): start it, correct the "
+            f"address, or unset cluster.address and RAY_ADDRESS to run on this machine ({error})"
+        ) from error
+    return True
+
+
+def check_trial_fits(config: ClusterConfig, place: Place) -> None:
+    """Refuse a trial that no node could ever hold: it would wait for ever.
+
+    Raises:
+        UsageError: naming the setting.
+    """
+    if not place.local:
+        return  # an autoscaled cluster may still grow the node
+    require(
+        config.trial_cpus <= place.cpus,
+        f"cluster.trial_cpus ({config.trial_cpus}) is more than the {place.cpus} CPUs here",
+    )
+    require(
+        config.trial_gpus <= place.gpus,
+        f"cluster.trial_gpus ({config.trial_gpus:g}) is more than the {place.gpus:g} GPUs here: "
+        "use cluster.trial_gpus=0",
+    )
+
+
+def quiet_libraries() -> None:
+    """Silence what libraries say on stderr that is no concern of the user."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    for name in ("ray", "ray.data", "ray.tune", "mlflow", "alembic", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.ERROR)

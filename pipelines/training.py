@@ -1,0 +1,434 @@
+"""Two-stage training of one split, in plain torch (section 5: "we train our models in two phases").
+
+Stage 1 trains the audio network and the visual network, each with its own softmax. Stage 2 trains
+the attention fusion on their frozen features. After every epoch the networks are scored on the
+inner validation subject; the epoch with the lowest validation loss is kept. Test clips are opened
+when nothing is left to choose, and their labels never arrive here.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from pipelines.errors import require, require_one_of
+from pipelines.inputs import ClipTensors, Wall
+from pipelines.networks.backbones import ModelConfig
+from pipelines.networks.fusion import FusionConfig, FusionNetwork
+from pipelines.networks.recognisers import AudioNetwork, VisualNetwork
+
+STAGE_1_PHASES = ("stage1_fit", "stage1_choose")
+STAGE_2_PHASES = ("stage2_fit", "stage2_choose")
+_Item = TypeVar("_Item")
+TRUNK_CHUNK = 64
+"""Images a frozen trunk takes at once: bounds memory, and never changes with the batch."""
+
+
+@dataclass
+class TrainingConfig:
+    """How the two stages are trained."""
+
+    trunk: str = "full"
+    """`full` trains trunk and head; `frozen` only what stands on the trunk."""
+    rescaling: str = "row"
+    """Range 0-255 of the audio image: min-max by coefficient `row`, or by whole `channel`."""
+    audio_epochs: int = 20
+    visual_epochs: int = 8
+    fusion_epochs: int = 40
+    patience: int = 5
+    """Epochs without a lower validation loss after which a network stops."""
+    clips_per_batch: int = 4
+    """Stage 1 takes whole clips, so that each unique frame passes the trunk once."""
+    segments_per_batch: int = 32
+    trunk_rate: float = 1e-4
+    head_rate: float = 1e-3
+    class_weights: bool = True
+    """Weigh each class by the inverse of its share of the training segments."""
+    cache_mb: int = 2048
+    """Memory for clips held by a trial's process."""
+
+    def __post_init__(self) -> None:
+        require_one_of("training.trunk", self.trunk, ("full", "frozen"))
+        require_one_of("training.rescaling", self.rescaling, ("row", "channel"))
+        for name in (
+            "audio_epochs",
+            "visual_epochs",
+            "fusion_epochs",
+            "patience",
+            "clips_per_batch",
+            "segments_per_batch",
+            "cache_mb",
+        ):
+            value = getattr(self, name)
+            require(value >= 1, f"training.{name} ({value}) must be at least 1")
+        for name in ("trunk_rate", "head_rate"):
+            value = getattr(self, name)
+            require(value > 0, f"training.{name} ({value}) must be greater than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitTask:
+    """What a trial is given: labels for what it learns from, none for what it is tested on."""
+
+    split_id: str
+    repeat: int
+    seed: int
+    classes: tuple[str, ...]
+    train: tuple[tuple[str, int], ...]
+    """(clip_id, index into classes)."""
+    validation: tuple[tuple[str, int], ...]
+    test: tuple[str, ...]
+
+
+@dataclass(kw_only=True)
+class SplitResult:
+    """What a trial gives back."""
+
+    segments: list[SegmentPrediction]
+    curves: list[dict[str, float | int | str]]
+    chosen_epochs: dict[str, int]
+    reads: dict[str, list[str]]
+    parameters: dict[str, int]
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentPrediction:
+    """Class probabilities and attention weights of one test segment."""
+
+    clip_id: str
+    segment_index: int
+    probabilities: tuple[float, ...]
+    attention: dict[str, float]
+
+
+def seed_for(seed: int, *parts: str) -> int:
+    """Derive a seed from stable names, never from order or time."""
+    text = "/".join([str(seed), *parts])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+class SplitTraining:
+    """One split, from its clips behind the wall to predictions of its test segments."""
+
+    def __init__(
+        self,
+        task: SplitTask,
+        wall: Wall,
+        *,
+        model: ModelConfig,
+        fusion: FusionConfig,
+        training: TrainingConfig,
+        device: torch.device,
+        on_epoch: Callable[[dict[str, float | int | str]], None] = lambda row: None,
+    ) -> None:
+        self.task = task
+        self.wall = wall
+        self.config = training
+        self.device = device
+        self.on_epoch = on_epoch
+        self.labels = dict(task.train + task.validation)
+        self.train = [clip_id for clip_id, _ in task.train]
+        self.validation = [clip_id for clip_id, _ in task.validation]
+        classes = len(task.classes)
+        torch.manual_seed(seed_for(task.seed, "audio"))
+        self.audio = AudioNetwork(model, classes).to(device)
+        torch.manual_seed(seed_for(task.seed, "visual"))
+        self.visual = VisualNetwork(model, classes).to(device)
+        torch.manual_seed(seed_for(task.seed, "fusion"))
+        self.fusion = FusionNetwork(
+            self.audio.feature_size, self.visual.feature_size, classes, fusion
+        ).to(device)
+        if training.trunk == "frozen":
+            for trunk in (self.audio.trunk, self.visual.trunk):
+                trunk.requires_grad_(False)
+        self._trunk_features: dict[tuple[str, str], Tensor] = {}
+        self.class_weights = self._weigh_classes()
+        self.result = SplitResult(
+            segments=[],
+            curves=[],
+            chosen_epochs={},
+            reads={},
+            parameters={
+                name: sum(parameter.numel() for parameter in network.parameters())
+                for name, network in self._networks()
+            },
+        )
+        self._warn_of_gaps()
+
+    def run(self) -> SplitResult:
+        """Train both stages, freeze, predict the test segments."""
+        for name, epochs in (
+            ("audio", self.config.audio_epochs),
+            ("visual", self.config.visual_epochs),
+        ):
+            with self._timed(name):
+                self._train_recogniser(name, epochs)
+        with self._timed("fusion"):
+            self._train_fusion()
+        self.wall.freeze()
+        with self._timed("test"):
+            for clip_id in self.task.test:
+                self.result.segments += self._predict(clip_id)
+        self.result.reads = {phase: sorted(ids) for phase, ids in self.wall.reads.items()}
+        return self.result
+
+    # Stage 1
+
+    def _train_recogniser(self, name: str, epochs: int) -> None:
+        network: AudioNetwork | VisualNetwork = self.audio if name == "audio" else self.visual
+        fit, choose = STAGE_1_PHASES
+
+        def scores(phase: str, clip_ids: Sequence[str]) -> Tensor:
+            clips = [self.wall.read(phase, clip_id) for clip_id in clip_ids]
+            return network.scores(self._segment_features(name, clips))
+
+        self._fit(
+            name,
+            network,
+            epochs,
+            parameters=[
+                {"params": list(network.trunk.parameters()), "lr": self.config.trunk_rate},
+                {
+                    "params": [
+                        parameter
+                        for key, parameter in network.named_parameters()
+                        if not key.startswith("trunk.")
+                    ],
+                    "lr": self.config.head_rate,
+                },
+            ],
+            batches=lambda order: [
+                (lambda ids=ids: scores(fit, ids), self._segment_labels(fit, ids))
+                for ids in _chunks([self.train[i] for i in order], self.config.clips_per_batch)
+            ],
+            items=len(self.train),
+            validate=lambda: [
+                (scores(choose, [clip_id]), self._segment_labels(choose, [clip_id]))
+                for clip_id in self.validation
+            ],
+        )
+
+    def _segment_features(self, name: str, clips: Sequence[ClipTensors]) -> Tensor:
+        """Return the segment vectors [segments, feature] of whole clips, by one of the networks."""
+        trunk_features = self._trunk_pass(name, clips)
+        if name == "audio":
+            return self.audio.features(trunk_features)
+        offsets = [0]
+        for clip in clips[:-1]:
+            offsets.append(offsets[-1] + len(clip.crops))
+        indices = torch.cat(
+            [clip.frame_indices + offset for clip, offset in zip(clips, offsets, strict=True)]
+        )
+        return self.visual.features(trunk_features, indices.to(self.device))
+
+    def _trunk_pass(self, name: str, clips: Sequence[ClipTensors]) -> Tensor:
+        """Each unique frame, or audio image, once through the trunk; once in all if it is frozen."""
+        trunk = self.audio.trunk if name == "audio" else self.visual.trunk
+        images = [clip.audio_images if name == "audio" else clip.crops for clip in clips]
+        if self.config.trunk != "frozen":
+            features: Tensor = trunk(torch.cat(images).to(self.device))
+            return features
+        for clip, of_clip in zip(clips, images, strict=True):
+            if (name, clip.clip_id) not in self._trunk_features:
+                trunk.eval()
+                with torch.no_grad():
+                    self._trunk_features[name, clip.clip_id] = torch.cat(
+                        [trunk(chunk.to(self.device)) for chunk in of_clip.split(TRUNK_CHUNK)]
+                    )
+        return torch.cat([self._trunk_features[name, clip.clip_id] for clip in clips])
+
+    # Stage 2
+
+    def _train_fusion(self) -> None:
+        fit, choose = STAGE_2_PHASES
+        for network in (self.audio, self.visual):
+            network.requires_grad_(False)
+        audio, visual, labels = self._frozen_features(fit, self.train)
+        held_out = self._frozen_features(choose, self.validation) if self.validation else None
+
+        def validate() -> list[tuple[Tensor, Tensor]]:
+            if held_out is None:
+                return []
+            return [(self.fusion(held_out[0], held_out[1])[0], held_out[2])]
+
+        self._fit(
+            "fusion",
+            self.fusion,
+            self.config.fusion_epochs,
+            parameters=[{"params": list(self.fusion.parameters()), "lr": self.config.head_rate}],
+            batches=lambda order: [
+                (lambda rows=rows: self.fusion(audio[rows], visual[rows])[0], labels[rows])
+                for rows in _chunks(order, self.config.segments_per_batch)
+            ],
+            items=len(labels),
+            validate=validate,
+        )
+
+    @torch.no_grad()
+    def _frozen_features(
+        self, phase: str, clip_ids: Sequence[str]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return audio vectors, visual vectors and labels of all segments of the clips."""
+        self.audio.eval()
+        self.visual.eval()
+        clips = [self.wall.read(phase, clip_id) for clip_id in clip_ids]
+        audio = torch.cat([self._segment_features("audio", [clip]) for clip in clips])
+        visual = torch.cat([self._segment_features("visual", [clip]) for clip in clips])
+        return audio, visual, self._segment_labels(phase, clip_ids)
+
+    # Test
+
+    @torch.no_grad()
+    def _predict(self, clip_id: str) -> list[SegmentPrediction]:
+        for _, network in self._networks():
+            network.eval()
+        clip = self.wall.read("test", clip_id)
+        # One clip at a time: its prediction can't depend on which others are tested with it.
+        scores, beta = self.fusion(
+            self._segment_features("audio", [clip]), self._segment_features("visual", [clip])
+        )
+        probabilities = torch.softmax(scores.double(), dim=1).cpu()
+        if not torch.isfinite(probabilities).all():
+            raise FloatingPointError(f"non-finite probabilities for {clip_id}")
+        weights = [[]] * clip.segments if beta is None else beta.double().cpu().tolist()
+        return [
+            SegmentPrediction(
+                clip_id=clip_id,
+                segment_index=index,
+                probabilities=tuple(row),
+                attention=dict(zip(("audio", "visual"), weights[index], strict=False)),
+            )
+            for index, row in enumerate(probabilities.tolist())
+        ]
+
+    # Both stages
+
+    def _fit(
+        self,
+        name: str,
+        network: nn.Module,
+        epochs: int,
+        *,
+        parameters: list[dict[str, object]],
+        batches: Callable[[list[int]], list[tuple[Callable[[], Tensor], Tensor]]],
+        items: int,
+        validate: Callable[[], list[tuple[Tensor, Tensor]]],
+    ) -> None:
+        """Train one network and keep its best epoch by validation loss; the last without one."""
+        trained = [
+            {**group, "params": [p for p in params if p.requires_grad]}
+            for group in parameters
+            if isinstance(params := group["params"], list)
+        ]
+        optimiser = torch.optim.Adam([group for group in trained if group["params"]])
+        torch.manual_seed(seed_for(self.task.seed, name, "dropout"))
+        shuffle = torch.Generator().manual_seed(seed_for(self.task.seed, name, "order"))
+        best_loss, best_epoch, best_state = math.inf, 0, None
+        for epoch in range(1, epochs + 1):
+            network.train()
+            order = torch.randperm(items, generator=shuffle).tolist()
+            losses, hits, seen = 0.0, 0, 0
+            for forward, labels in batches(order):
+                optimiser.zero_grad(set_to_none=True)
+                scores = forward()
+                loss = cross_entropy(scores, labels, weight=self.class_weights)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                losses += loss.item() * len(labels)
+                hits += int((scores.argmax(1) == labels).sum())
+                seen += len(labels)
+            if not math.isfinite(losses):
+                raise FloatingPointError(f"non-finite training loss: {name}, epoch {epoch}")
+            row: dict[str, float | int | str] = {
+                "network": name,
+                "epoch": epoch,
+                "train_loss": losses / seen,
+                "train_accuracy": hits / seen,
+            }
+            network.eval()
+            with torch.no_grad():
+                held_out = validate()
+            if held_out:
+                scores = torch.cat([pair[0] for pair in held_out])
+                labels = torch.cat([pair[1] for pair in held_out])
+                row["validation_loss"] = float(cross_entropy(scores, labels))
+                row["validation_accuracy"] = float((scores.argmax(1) == labels).double().mean())
+                if row["validation_loss"] < best_loss:
+                    best_loss, best_epoch = row["validation_loss"], epoch
+                    best_state = copy.deepcopy(network.state_dict())
+            self.result.curves.append(row)
+            self.on_epoch(row)
+            if held_out and epoch - best_epoch >= self.config.patience:
+                break
+        if best_state is not None:
+            network.load_state_dict(best_state)
+        network.eval()
+        self.result.chosen_epochs[name] = best_epoch or epoch
+
+    def _segment_labels(self, phase: str, clip_ids: Sequence[str]) -> Tensor:
+        """Return one label a segment, [segments]."""
+        return torch.tensor(
+            [
+                self.labels[clip_id]
+                for clip_id in clip_ids
+                for _ in range(self.wall.read(phase, clip_id).segments)
+            ],
+            device=self.device,
+        )
+
+    def _weigh_classes(self) -> Tensor | None:
+        """Return the inverse share of each class among training segments, mean 1 over present."""
+        if not self.config.class_weights:
+            return None
+        counts = torch.zeros(len(self.task.classes), dtype=torch.float64)
+        for clip_id in self.train:
+            counts[self.labels[clip_id]] += self.wall.read(STAGE_1_PHASES[0], clip_id).segments
+        weights = torch.where(counts > 0, 1.0 / counts.clamp(min=1), 0.0)
+        return (weights * (counts > 0).sum() / weights.sum()).float().to(self.device)
+
+    def _warn_of_gaps(self) -> None:
+        present = {self.labels[clip_id] for clip_id in self.train}
+        for index, label in enumerate(self.task.classes):
+            if index not in present:
+                self.result.warnings.append(
+                    f"no training clip of class {label}: it cannot be predicted"
+                )
+        if not self.validation:
+            self.result.warnings.append(
+                "no inner validation subject: every network keeps its last epoch"
+            )
+
+    def _networks(self) -> tuple[tuple[str, nn.Module], ...]:
+        return (("audio", self.audio), ("visual", self.visual), ("fusion", self.fusion))
+
+    def _timed(self, name: str) -> _Timer:
+        return _Timer(self.result.seconds, name)
+
+
+class _Timer:
+    """Adds the seconds of a `with` block to a table."""
+
+    def __init__(self, table: dict[str, float], name: str) -> None:
+        self.table, self.name = table, name
+
+    def __enter__(self) -> None:
+        self.start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.table[self.name] = time.perf_counter() - self.start
+
+
+def _chunks(items: Sequence[_Item], size: int) -> Iterator[list[_Item]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
