@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -55,6 +56,7 @@ def run_command(
     options = parser.parse_intermixed_args(arguments)
     if not options.verbose:
         quiet_libraries()
+        _silence_native_code()
     try:
         return run(options, Reporter(quiet=options.quiet))
     except UsageError as error:
@@ -63,3 +65,15 @@ def run_command(
     except KeyboardInterrupt:
         print("stopped: run the same command again to go on from here", file=sys.stderr)
         return INTERRUPTED
+
+
+def _silence_native_code() -> None:
+    """Keep stderr for Python: native code, Ray's above all, writes to descriptor 2 as it likes."""
+    try:
+        ours = os.dup(2)
+    except OSError:
+        return  # there is no stderr to keep clean
+    sys.stderr = os.fdopen(ours, "w", buffering=1, errors="backslashreplace")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)

@@ -93,6 +93,10 @@ def compose_config(primary: str, schema: type[ConfigT], overrides: Sequence[str]
             "=" in override,
             f"{override} is not a setting: settings are written key=value, e.g. corpus=synthetic",
         )
+        require(
+            override[0] not in "+~",
+            f"{override}: settings can be changed, not added or removed: leave out the {override[0]}",
+        )
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
@@ -132,12 +136,12 @@ def settings_of(config: PipelineConfig) -> Mapping[str, Any]:
 
 def known_keys(schema: type, prefix: str = "") -> Iterator[str]:
     """Yield the dotted name of every setting, those of all corpora included."""
-    instance_types = {"corpus": tuple(CORPUS_CONFIGS.values())}
+    corpora = {"corpus": tuple(CORPUS_CONFIGS.values())}
     for entry in fields(schema):
         key = prefix + entry.name
         yield key
         kind = entry.default_factory if isinstance(entry.default_factory, type) else None
-        for nested in instance_types.get(key, (kind,) if is_dataclass(kind) else ()):
+        for nested in corpora.get(key, (kind,) if is_dataclass(kind) else ()):
             yield from known_keys(nested, key + ".")
 
 
@@ -168,3 +172,12 @@ def _explain(error: Exception, schema: type, overrides: Sequence[str]) -> str:
 
 def _groups() -> list[str]:
     return sorted(path.name for path in CONF.iterdir() if path.is_dir())
+
+
+def describe_groups() -> str:
+    """Return the choices of every group in conf/, a line each, for --help."""
+    lines = []
+    for group in _groups():
+        choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        lines.append(f"  {group + '=':<10} {' | '.join(choices)}")
+    return "\n".join(lines)

@@ -28,7 +28,7 @@ class VadConfig:
     """SR_th of equation 1."""
     smoothing_s: float = 0.25
     """Length of the median filter over the windows' decisions; 0 leaves them as they are."""
-    floor_db: float = 8.0
+    floor_db: float = 7.0
     """A window also needs this much more energy than the clip's quiet windows, in dB."""
     floor_percentile: float = 5.0
     """Which percentile of the clip's window energies stands for its quiet windows."""

@@ -136,7 +136,9 @@ def _check_root(config: SyntheticConfig) -> None:
     try:
         made = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UsageError(f"{path} cannot be read ({error}): remove the folder, or name another") from error
+        raise UsageError(
+            f"{path} cannot be read ({error}): remove the folder, or name another"
+        ) from error
     wanted = _settings(config)
     different = [
         f"{key} {made.get(key)} (wanted: {wanted.get(key)})"

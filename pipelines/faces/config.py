@@ -21,7 +21,7 @@ class FacesConfig:
     """Frames wider than this many pixels are shrunk for the detector (`ssd_resnet`: 300x300)."""
     min_confidence: float = 0.5
     """Score below which a detection is no face; for `haar` see `HaarDetector`."""
-    min_face: float = 0.15
+    min_face: float = 0.25
     """Smallest side of a face that `haar` looks for, as a part of the frame's height."""
     max_missing: float = 0.5
     """Part of a clip's frames without a face above which the clip is dropped."""

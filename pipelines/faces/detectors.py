@@ -17,7 +17,6 @@ Boxes = npt.NDArray[np.float32]
 
 _SSD_SIDE = 300
 _SSD_MEAN = (104.0, 177.0, 123.0)
-_SSD_BATCH = 8
 
 
 class FaceDetector(Protocol):
@@ -123,31 +122,21 @@ class SsdDetector:
         self._min_confidence = config.min_confidence
 
     def detect(self, frames: Frames) -> list[Boxes]:
-        """See `FaceDetector.detect`."""
-        found: list[Boxes] = []
-        for start in range(0, len(frames), _SSD_BATCH):
-            found.extend(self._batch(frames[start : start + _SSD_BATCH]))
-        return found
-
-    def _batch(self, frames: Frames) -> list[Boxes]:
-        """Faces of up to `_SSD_BATCH` frames in one forward pass."""
+        """See `FaceDetector.detect`. One frame at a time: OpenCV refuses this graph in batches."""
         import cv2
 
         height, width = frames.shape[1:3]
-        blob = cv2.dnn.blobFromImages(
-            [_resize(frame, (_SSD_SIDE, _SSD_SIDE)) for frame in frames],
-            1.0,
-            (_SSD_SIDE, _SSD_SIDE),
-            _SSD_MEAN,
-            swapRB=True,  # RGB in, BGR as the network was trained
-        )
-        self._net.setInput(blob)
-        # Rows of image, class, score, x0, y0, x1, y1, the corners as parts of the frame.
-        rows = self._net.forward().reshape(-1, 7)
-        rows = rows[rows[:, 2] >= self._min_confidence]
         size = np.array([width, height, width, height], dtype=np.float32)
-        faces = np.column_stack([rows[:, 3:7] * size, rows[:, 2]]).astype(np.float32)
-        return [faces[rows[:, 0] == number] for number in range(len(frames))]
+        found = []
+        for frame in frames:
+            square = _resize(frame, (_SSD_SIDE, _SSD_SIDE))
+            # RGB in, BGR as the network was trained.
+            self._net.setInput(cv2.dnn.blobFromImage(square, mean=_SSD_MEAN, swapRB=True))
+            # Rows of image, class, score, x0, y0, x1, y1, the corners as parts of the frame.
+            rows = self._net.forward().reshape(-1, 7)
+            rows = rows[rows[:, 2] >= self._min_confidence]
+            found.append(np.column_stack([rows[:, 3:7] * size, rows[:, 2]]).astype(np.float32))
+        return found
 
 
 def _shrink(frame: Frames, width: int) -> tuple[Frames, float]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.synthesis.emotions import APEX_WANDER, FACE_ACTION_NAMES, spread
+from pipelines.synthesis.articulation import HOP, SAMPLE_RATE
+from pipelines.synthesis.emotions import APEX_WANDER, FACE_ACTION_NAMES
+from pipelines.synthesis.expression import spread
 from pipelines.synthesis.seeds import Floats, smooth_walk
 from pipelines.synthesis.speech import FRAME_RATE, Timing
-from pipelines.synthesis.voice import HOP, SAMPLE_RATE
 
 LIP_MOVEMENT = 0.50
 """Opening of the mouth for the most open vowel."""
@@ -64,7 +65,7 @@ def act(
 ) -> Acting:
     """Move a face from `rest` to `apex` [actions] along `ramp` while it speaks.
 
-    `lips` [hops] is the openness of the lips on the clip's clock, as `voice.lips_of` gives it.
+    `lips` [hops] is the openness of the lips on the clip's clock, as `articulate` gives it.
     """
     times = np.arange(timing.frames) / FRAME_RATE
     risen = _smooth_step(times, ramp.onset_s, ramp.apex_start_s)

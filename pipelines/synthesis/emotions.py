@@ -1,16 +1,13 @@
 """What each emotion does to a face and to a voice, and how difficulty weakens it.
 
-Every strength that decides how well a recogniser can do on the synthetic corpus is here.
+Every strength that decides how well a recogniser can do on the synthetic corpus is here;
+`expression.py` draws clips with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, fields
-
-import numpy as np
-
-from pipelines.synthesis.seeds import Floats
+from dataclasses import dataclass, fields
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 """The six emotions of the paper, in class order."""
@@ -75,6 +72,8 @@ class VoiceStyle:
     loudness_db: float = 0.0
 
 
+Actions = Mapping[str, float]
+"""Facial actions of one moment, by `FACE_ACTION_NAMES`."""
 FACE_ACTION_NAMES = tuple(field.name for field in fields(FaceActions))
 VOICE_STYLE_NAMES = tuple(field.name for field in fields(VoiceStyle))
 
@@ -185,76 +184,3 @@ VOICE_HIGHEST = VoiceStyle(
     staccato=0.6, stress_db=14.0, tremor=1.5, breath=0.8, tilt_db=5.0, creak=1.0, hiss=1.2,
     loudness_db=8.0,
 )  # fmt: skip
-
-
-def spread(difficulty: float) -> float:
-    """Share of the deviations above that is in force at `difficulty` (0 to 1)."""
-    return SPREAD_FLOOR + (1.0 - SPREAD_FLOOR) * difficulty
-
-
-def _vector(settings: FaceActions | VoiceStyle) -> Floats:
-    return np.array(astuple(settings), dtype=np.float64)
-
-
-def _expressed(
-    neutral: Floats, own: Floats, neighbour: Floats, strength: float, difficulty: float,
-    rng: np.random.Generator,
-) -> Floats:  # fmt: skip
-    """Between rest and the emotion, pulled towards the neighbour by chance."""
-    intensity = strength * np.exp(INTENSITY_SPREAD * difficulty * rng.standard_normal())
-    share = NEIGHBOUR_SHARE * difficulty * rng.beta(1.0, 2.0)
-    target = (1.0 - share) * own + share * neighbour
-    return neutral + intensity * (target - neutral)
-
-
-def draw_face(
-    emotion: str | None,
-    difficulty: float,
-    subject_stream: np.random.Generator,
-    clip_stream: np.random.Generator,
-) -> tuple[Floats, Floats]:
-    """A clip's face at rest and at its apex: two arrays [actions], in `FACE_ACTION_NAMES` order.
-
-    `emotion` None draws the apex without any reference to an emotion.
-    """
-    size = len(FACE_ACTION_NAMES)
-    share = spread(difficulty)
-    rest = share * FACE_SUBJECT_SPREAD * subject_stream.standard_normal(size)
-    own_way = share * FACE_CLIP_SPREAD * clip_stream.standard_normal(size)
-    neutral = _vector(FACE_NEUTRAL)
-    apex = neutral
-    if emotion is not None:
-        apex = _expressed(
-            neutral,
-            _vector(FACE_PROTOTYPES[emotion]),
-            _vector(FACE_PROTOTYPES[FACE_NEIGHBOUR[emotion]]),
-            FACE_INTENSITY - FACE_INTENSITY_LOSS * difficulty,
-            difficulty,
-            clip_stream,
-        )
-    return rest, rest + own_way + apex
-
-
-def draw_voice(
-    emotion: str | None,
-    difficulty: float,
-    subject_stream: np.random.Generator,
-    clip_stream: np.random.Generator,
-) -> VoiceStyle:
-    """How a clip is said; `emotion` None draws it without any reference to an emotion."""
-    size = len(VOICE_STYLE_NAMES)
-    share, units = spread(difficulty), _vector(VOICE_UNITS)
-    habit = share * VOICE_SUBJECT_SPREAD * units * subject_stream.standard_normal(size)
-    own_way = share * VOICE_CLIP_SPREAD * units * clip_stream.standard_normal(size)
-    style = _vector(VOICE_NEUTRAL)
-    if emotion is not None:
-        style = _expressed(
-            style,
-            _vector(VOICE_PROTOTYPES[emotion]),
-            _vector(VOICE_PROTOTYPES[VOICE_NEIGHBOUR[emotion]]),
-            VOICE_INTENSITY - VOICE_INTENSITY_LOSS * difficulty,
-            difficulty,
-            clip_stream,
-        )
-    style = np.clip(style + habit + own_way, _vector(VOICE_LOWEST), _vector(VOICE_HIGHEST))
-    return VoiceStyle(**dict(zip(VOICE_STYLE_NAMES, style.tolist(), strict=True)))

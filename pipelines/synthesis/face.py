@@ -10,24 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.synthesis.acting import Acting
+from pipelines.synthesis.backdrop import FACE_UNIT_PX, HEAD_CENTRE, HEIGHT, WIDTH, draw_backdrop
+from pipelines.synthesis.canvas import BOTTOM, LEFT, RIGHT, TOP, UNIT_PX, Pixels
 from pipelines.synthesis.emotions import (
     FACE_ACTION_NAMES,
     SENSOR_NOISE,
     SENSOR_NOISE_GAIN,
     SIDE_LIGHT,
     SIDE_LIGHT_GAIN,
+    Actions,
 )
-from pipelines.synthesis.features import JAW_DROP, Actions, draw_features, drop_jaw
-from pipelines.synthesis.head import BOTTOM, LEFT, RIGHT, TOP, UNIT_PX, Head, Pixels, draw_head
+from pipelines.synthesis.features import JAW_DROP, draw_features, drop_jaw
+from pipelines.synthesis.head import Head, draw_head
 from pipelines.synthesis.identity import Identity
 from pipelines.synthesis.seeds import Floats, smooth_walk
 from pipelines.synthesis.speech import FRAME_RATE
 
-WIDTH, HEIGHT = 360, 288
-"""Of the picture, in pixels."""
-FACE_UNIT_PX = 68.0
-"""Picture pixels per face unit of a head at zoom 1."""
-HEAD_CENTRE = (180.0, 134.0)
 FACE_BOX = (-0.71, -0.80, 0.71, 0.955)
 """Left, top, right, bottom of the true box in face units: between the square box of a Haar cascade
 and the tall ones of YuNet and SSD, which all three are meant to overlap."""
@@ -70,8 +68,8 @@ def draw_scene(
     tint = np.broadcast_to((1.0 + 0.3 * side * across) * warmth, (HEIGHT, WIDTH, 3))
     return Scene(
         head=draw_head(identity, light, rng),
-        backdrop=_backdrop(identity, float(side), rng),
-        grain=sigma * (0.85 * luma + 0.5 * colour),
+        backdrop=draw_backdrop(identity, float(side), rng),
+        grain=np.asarray(sigma * (0.85 * luma + 0.5 * colour), np.float32),
         gain=gain,
         tint=np.ascontiguousarray(tint, dtype=np.float32),
     )
@@ -135,39 +133,3 @@ def _face_box(pose: Floats, mouth_open: float, identity: Identity) -> Box:
     x0, x1 = float(middle[0]) - half_x, float(middle[0]) + half_x
     y0, y1 = float(middle[1]) - half_y, float(middle[1]) + half_y
     return x0, y0, x1, y1
-
-
-def _backdrop(identity: Identity, side: float, rng: np.random.Generator) -> Pixels:
-    """A wall with a gradient, and the neck and the clothed shoulders before it."""
-    down = np.linspace(0.0, 1.0, HEIGHT, dtype=np.float32)[:, None]
-    across = np.linspace(-0.5, 0.5, WIDTH, dtype=np.float32)[None, :]
-    wall = rng.uniform(90, 190) + rng.normal(0, 14, 3)
-    slope = 1.08 - 0.25 * down + (0.25 * side + 0.1 * rng.standard_normal()) * across
-    blotches = rng.standard_normal((6, 8)).astype(np.float32)
-    slope = slope + 0.04 * np.asarray(cv2.resize(blotches, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC))
-    picture = np.clip(slope[..., None] * wall.astype(np.float32), 0, 255)
-    cloth = rng.uniform(25, 150) + rng.normal(0, 25, 3)
-    centre_x, centre_y = HEAD_CENTRE
-    unit = FACE_UNIT_PX
-    angles = np.linspace(np.pi, 2 * np.pi, 40)
-    shoulders = np.stack(
-        [centre_x + 2.15 * unit * np.sign(np.cos(angles)) * np.abs(np.cos(angles)) ** 0.75,
-         HEIGHT + 20 + 1.05 * unit * np.sin(angles)], axis=1,
-    )  # fmt: skip
-    neck = np.array([[-0.42, 0.4], [0.42, 0.4], [0.45, 1.25], [0.62, 1.5], [0.0, 1.85],
-                     [-0.62, 1.5], [-0.45, 1.25]]) * unit + np.array([centre_x, centre_y])  # fmt: skip
-    folds = 1.0 + 0.35 * side * across * 2 - 0.25 * np.abs(across)
-    _lay(picture, shoulders, np.clip(cloth, 10, 220).astype(np.float32) * folds[..., None] * np.ones_like(down)[..., None])
-    shadow = 0.45 + 0.3 * np.clip((down * HEIGHT - centre_y - 0.9 * unit) / (0.7 * unit), 0, 1)
-    round_neck = np.clip(1.0 - 1.8 * (across * WIDTH / unit) ** 2 * 0.5, 0.4, 1.0)
-    tone = (shadow * round_neck)[..., None] * 1.25
-    _lay(picture, neck, np.asarray(identity.skin, np.float32) * tone)
-    return np.clip(picture, 0, 255).astype(np.uint8)
-
-
-def _lay(picture: npt.NDArray[np.float32], polygon: Floats, paint: npt.NDArray[np.float32]) -> None:
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    points = np.round(polygon * 16).astype(np.int32)
-    cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, 4)
-    soft = np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32)[..., None] / 255
-    picture += soft * (paint - picture)

@@ -9,19 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.synthesis.acting import Acting, Ramp, act, draw_ramp
+from pipelines.synthesis.articulation import articulate
+from pipelines.synthesis.canvas import Pixels
 from pipelines.synthesis.emotions import (
     VOICE_SNR_DB,
     VOICE_SNR_LOSS_DB,
     VoiceStyle,
-    draw_face,
-    draw_voice,
 )
+from pipelines.synthesis.expression import draw_face, draw_voice
 from pipelines.synthesis.face import Box, draw_scene, film
-from pipelines.synthesis.head import Pixels
 from pipelines.synthesis.identity import draw_identity
 from pipelines.synthesis.seeds import Floats, stream
 from pipelines.synthesis.speech import Speech, Timing, draw_speech, draw_timing, sentence_text
-from pipelines.synthesis.voice import add_room, draw_speaker, lips_of, speak
+from pipelines.synthesis.voice import add_room, draw_speaker, speak
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +108,12 @@ def perform(role: Role) -> Performance:
     text = sentence_text(stream(role.seed, role.sentence, "sentence"))
     style = draw_voice(role.voice_emotion, role.difficulty, subject("manner"), clip("style"))
     speech = draw_speech(text, timing, style, clip("speech"))
-    lips = lips_of(speech, style, timing)
+    lips = articulate(speech, style, timing).openness
     if role.face_emotion is None and role.voice_emotion is not None:
         # The lips would betray the rhythm of the voice: they follow an emotionless one instead.
         bland = draw_voice(None, role.difficulty, subject("manner"), clip("lip style"))
-        lips = lips_of(draw_speech(text, timing, bland, clip("lips")), bland, timing)
+        said = draw_speech(text, timing, bland, clip("lips"))
+        lips = articulate(said, bland, timing).openness
     rest, apex = draw_face(role.face_emotion, role.difficulty, subject("mien"), clip("mien"))
     return Performance(
         role=role,

@@ -77,9 +77,7 @@ def sentence_text(rng: np.random.Generator) -> str:
     return "-".join(c + v for c, v in zip(consonants, vowels, strict=True))
 
 
-def draw_speech(
-    text: str, timing: Timing, style: VoiceStyle, rng: np.random.Generator
-) -> Speech:
+def draw_speech(text: str, timing: Timing, style: VoiceStyle, rng: np.random.Generator) -> Speech:
     """Say `text` as `style` has it within `timing`, as far as the time goes, with 1 or 2 pauses."""
     words = _syllables_of(text)
     pauses_s = rng.uniform(*PAUSE_S, size=1 + int(rng.random() < 0.4))

@@ -7,39 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.synthesis.articulation import HOP, SAMPLE_RATE, articulate
 from pipelines.synthesis.emotions import VoiceStyle
 from pipelines.synthesis.seeds import Floats, smooth_walk
-from pipelines.synthesis.speech import Speech, Syllable, Timing
+from pipelines.synthesis.speech import Speech, Timing
 
-SAMPLE_RATE = 16_000
-"""Samples per second, mono."""
-HOP = 80
-"""Samples between two settings of the filter: 5 ms."""
 WINDOW = 320
 SPEECH_RMS = 0.07
 """Level of a voice of loudness 0 dB, of full scale 1."""
 TREMOR_HZ, TREMOR_SEMITONES, TREMOR_DB = 7.0, 1.2, 9.0
 
-FORMANTS_HZ = {
-    "a": (730.0, 1090.0, 2440.0, 3500.0),
-    "e": (530.0, 1840.0, 2480.0, 3600.0),
-    "i": (300.0, 2290.0, 3010.0, 3700.0),
-    "o": (570.0, 840.0, 2410.0, 3400.0),
-    "u": (330.0, 870.0, 2240.0, 3400.0),
-}
-"""Of a man's voice (Peterson and Barney 1952); the fourth is set."""
 BANDWIDTHS_HZ = (80.0, 100.0, 150.0, 220.0)
-CONSONANT_S = 0.07
-# Per consonant: level of the voice in it, level of its noise, centre of that noise in Hz.
-CONSONANT_SOUND = {
-    "s": (0.0, 0.50, 5500.0),
-    "t": (0.0, 0.60, 3800.0),
-    "k": (0.0, 0.60, 1900.0),
-    "m": (0.35, 0.0, 3000.0),
-    "l": (0.55, 0.0, 3000.0),
-}
-STOPS = "tk"
-HISS_HZ = 3500.0
 NOISE_BAND_OCTAVES = 0.6
 
 
@@ -55,31 +33,6 @@ class Speaker:
     """Per octave above 500 Hz."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Voice:
-    """A voice without its room."""
-
-    samples: npt.NDArray[np.float32]
-    """[n] at `SAMPLE_RATE`."""
-    openness: Floats
-    """[n / HOP] how far the lips are open for it, 0 to 1, at every `HOP` samples."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Score:
-    """The settings of source and filter at every hop, each [hops] or [hops, formants]."""
-
-    semitones: Floats
-    voiced: Floats
-    noise: Floats
-    noise_hz: Floats
-    formants: Floats
-    openness: Floats
-
-
-_LIPS = {"a": 1.0, "e": 0.65, "i": 0.4, "o": 0.7, "u": 0.35}
-
-
 def draw_speaker(sex: str, rng: np.random.Generator) -> Speaker:
     """A speaker of a sex (`female` or `male`)."""
     female = sex == "female"
@@ -91,11 +44,6 @@ def draw_speaker(sex: str, rng: np.random.Generator) -> Speaker:
     )
 
 
-def lips_of(speech: Speech, style: VoiceStyle, timing: Timing) -> Floats:
-    """How far the lips open for `speech` at every `HOP` samples [hops], 0 to 1."""
-    return _score(speech, style, timing).openness
-
-
 def speak(
     speaker: Speaker,
     speech: Speech,
@@ -104,10 +52,10 @@ def speak(
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
     """The voice alone [samples], silent outside the speech."""
-    score = _score(speech, style, timing)
+    score = articulate(speech, style, timing)
     hops = len(score.voiced)
     samples = hops * HOP
-    times = np.arange(hops) * (HOP / SAMPLE_RATE)
+    times: Floats = np.arange(hops, dtype=np.float64) * (HOP / SAMPLE_RATE)
     tremor = style.tremor * np.sin(
         2 * np.pi * TREMOR_HZ * times + 0.8 * smooth_walk(rng, times, 0.3, 1.5)
     )
@@ -142,7 +90,7 @@ def speak(
     active = fine_level + fine_noise > 0.05
     rms = float(np.sqrt(np.mean(sound[active] ** 2)))
     wanted = SPEECH_RMS * 10.0 ** (style.loudness_db / 20.0)
-    return (sound * (wanted / rms)).astype(np.float32)
+    return np.asarray(sound * (wanted / rms), np.float32)
 
 
 def add_room(
@@ -159,76 +107,7 @@ def add_room(
     noise *= voice_rms * 10.0 ** (-snr_db / 20.0) / np.sqrt(np.mean(noise**2))
     mixed = voice + noise
     # Louder than full scale would clip: turn the whole recording down instead.
-    return (mixed * min(1.0, 0.95 / float(np.abs(mixed).max()))).astype(np.float32)
-
-
-def _score(speech: Speech, style: VoiceStyle, timing: Timing) -> _Score:
-    """Lay the syllables out on the hops of the clip."""
-    hops = round(timing.duration_s * SAMPLE_RATE / HOP)
-    times = np.arange(hops) * (HOP / SAMPLE_RATE)
-    voiced, noise, openness, bumps, glides = (np.zeros(hops) for _ in range(5))
-    noise_hz = np.full(hops, HISS_HZ)
-    knots: list[tuple[float, tuple[float, ...]]] = []
-    for syllable in speech.syllables:
-        inside = (times >= syllable.start_s) & (times < syllable.end_s)
-        along = times[inside] - syllable.start_s
-        _lay_syllable(syllable, style, along, inside, voiced, noise, noise_hz)
-        part = along / (syllable.end_s - syllable.start_s)
-        openness[inside] = _LIPS[syllable.vowel] * np.sin(np.pi * part) ** 0.7
-        bumps[inside] = np.sin(np.pi * part) ** 2 * (1.0 if syllable.stressed else 0.25)
-        glides[inside] = part - 0.5
-        formants = FORMANTS_HZ[syllable.vowel]
-        onset = syllable.start_s + CONSONANT_S
-        knots += [(onset, formants), (max(onset, syllable.end_s - 0.04), formants)]
-    knot_times = np.array([time for time, _ in knots])
-    knot_formants = np.array([formants for _, formants in knots])
-    span = timing.voice_end_s - timing.voice_start_s
-    progress = np.clip((times - timing.voice_start_s) / span, 0.0, 1.0)
-    return _Score(
-        semitones=style.pitch_shift
-        + style.pitch_slope * (progress - 0.5)
-        + style.pitch_range * bumps
-        + style.glide * glides,
-        voiced=voiced,
-        noise=noise,
-        noise_hz=noise_hz,
-        formants=np.stack(
-            [np.interp(times, knot_times, column) for column in knot_formants.T], axis=1
-        ),
-        openness=openness,
-    )
-
-
-def _lay_syllable(
-    syllable: Syllable,
-    style: VoiceStyle,
-    along: Floats,
-    inside: npt.NDArray[np.bool_],
-    voiced: Floats,
-    noise: Floats,
-    noise_hz: Floats,
-) -> None:
-    """Write one syllable's levels; `along` is the time since its start at the hops `inside`."""
-    length = syllable.end_s - syllable.start_s
-    consonant_s = min(CONSONANT_S, 0.35 * length)
-    voice_level, noise_level, centre_hz = CONSONANT_SOUND[syllable.consonant]
-    first = along < consonant_s
-    attack_s = style.attack_ms / 1000.0
-    release_s = min(0.05, 0.25 * length)
-    sounding_s = length * (1.0 - 0.7 * style.staccato)
-    vowel = np.clip((along - consonant_s + 0.005) / attack_s, 0.0, 1.0)
-    vowel *= np.clip((sounding_s - along) / release_s, 0.05, 1.0)
-    stress = 10.0 ** ((0.5 if syllable.stressed else -0.5) * style.stress_db / 20.0)
-    voiced[inside] = stress * np.where(first, voice_level, vowel)
-    if syllable.consonant in STOPS:
-        hissing = first & (along > consonant_s - 0.02)
-    else:
-        hissing = first
-    ending = np.clip((along - 0.6 * length) / 0.04, 0.0, 1.0) * np.clip(
-        (length - along) / 0.02, 0.0, 1.0
-    )
-    noise[inside] = stress * (noise_level * hissing + 0.9 * style.hiss * ending)
-    noise_hz[inside] = np.where(first, centre_hz, HISS_HZ)
+    return np.asarray(mixed * min(1.0, 0.95 / float(np.abs(mixed).max())), np.float32)
 
 
 def _saw(phase: Floats, step: Floats) -> Floats:

@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.synthesis.articulation import SAMPLE_RATE
+from pipelines.synthesis.backdrop import HEIGHT, WIDTH
+from pipelines.synthesis.canvas import Pixels
 from pipelines.synthesis.emotions import FACE_ACTION_NAMES
-from pipelines.synthesis.face import HEIGHT, WIDTH, Box
-from pipelines.synthesis.head import Pixels
+from pipelines.synthesis.face import Box
 from pipelines.synthesis.performance import Performance
 from pipelines.synthesis.speech import FRAME_RATE
-from pipelines.synthesis.voice import SAMPLE_RATE
 
 QUANTISER = 5
 """Of MPEG-4, fixed: every frame is as good as any other, whatever came before."""
