@@ -16,7 +16,8 @@ from harness.splits import Plan, ProtocolConfig
 from harness.statistics import t_interval
 from harness.voting import majority_vote
 from pipelines.records import ClipOutcome, Prediction
-from pipelines.shards import ShardSet, write_json, write_table
+from pipelines.shards import ShardSet
+from pipelines.storage import write_json, write_table
 
 
 def predictions_of(

@@ -9,7 +9,7 @@ from typing import Any
 from harness.splits import ProtocolConfig
 from harness.tracking import TrackingConfig
 from pipelines.config import PipelineConfig, register_schema, settings_of, to_plain
-from pipelines.shards import content_digest, digest_of
+from pipelines.storage import content_digest, digest_of
 
 
 @dataclass

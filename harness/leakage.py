@@ -1,4 +1,4 @@
-"""The proof that test clips met nothing that was fitted, chosen or stopped by. Runs in every study."""
+"""The proof, in every study, that test clips met nothing that was fitted, chosen or stopped by."""
 
 from __future__ import annotations
 

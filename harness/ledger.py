@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.shards import write_json, write_table
-from pipelines.training import SplitResult, SplitTask
+from pipelines.split_task import SplitResult, SplitTask
+from pipelines.storage import write_json, write_table
 
 DONE, FAILED = "done", "failed"
 ATTENTION_COLUMNS = ("beta_audio", "beta_visual")
@@ -66,9 +66,7 @@ class Ledger:
 
     def record_failure(self, split_id: str, error: str, study_digest: str) -> None:
         """Write down that a split failed for good in this run; the next run tries it again."""
-        self._write(
-            Entry(split_id=split_id, status=FAILED, study_digest=study_digest, error=error)
-        )
+        self._write(Entry(split_id=split_id, status=FAILED, study_digest=study_digest, error=error))
 
     def entry(self, split_id: str) -> Entry | None:
         """Return what is known of a split; None where nothing is."""

@@ -49,9 +49,7 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
             f"{_interval(summary)}",
         ]
         if summary["clip_accuracy_all"] != summary["clip_accuracy"]:
-            lines.append(
-                f"with lost clips wrong  {_percent(summary['clip_accuracy_all'])}"
-            )
+            lines.append(f"with lost clips wrong  {_percent(summary['clip_accuracy_all'])}")
     lines += [f"warning: {warning}" for warning in summary["warnings"]]
     lines += [
         f"failed: {failed['split_id']}: {failed['error']}" for failed in summary["splits_failed"]

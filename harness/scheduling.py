@@ -16,7 +16,7 @@ from harness.splits import Split
 from harness.trial import train_split
 from pipelines.config import PipelineConfig, to_plain
 from pipelines.shards import ShardSet
-from pipelines.training import SplitTask
+from pipelines.split_task import SplitTask
 
 
 def split_task(split: Split, labels: Mapping[str, str], classes: Sequence[str]) -> SplitTask:
@@ -123,7 +123,7 @@ def _last_line(error: BaseException) -> str:
     return lines[-1].strip() if lines else type(error).__name__
 
 
-class _Watch(tune.Callback):  # type: ignore[misc]
+class _Watch(tune.Callback):
     """Passes on what Tune sees to the progress line and to MLflow."""
 
     def __init__(

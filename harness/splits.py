@@ -7,14 +7,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from pipelines.errors import require, require_one_of
 from pipelines.records import Clip, ClipOutcome
-from pipelines.shards import write_json
-from pipelines.training import seed_for
+from pipelines.split_task import seed_for
+from pipelines.storage import write_json
 
 LOSO, KFOLD = "loso", "kfold"
 
@@ -75,7 +74,9 @@ class Plan:
         write_json(path, {"unit": self.unit, "splits": [asdict(split) for split in self.splits]})
 
 
-def check_divisible(clips: Sequence[Clip] | Sequence[ClipOutcome], protocol: ProtocolConfig) -> None:
+def check_divisible(
+    clips: Sequence[Clip] | Sequence[ClipOutcome], protocol: ProtocolConfig
+) -> None:
     """Refuse a corpus that the protocol can't divide.
 
     Raises:
@@ -107,9 +108,7 @@ def plan_splits(clips: Sequence[ClipOutcome], protocol: ProtocolConfig, seed: in
     """Divide the usable clips; the same clips, protocol and seed give the same plan, always."""
     check_divisible(clips, protocol)
     ordered = sorted(clips, key=lambda clip: clip.clip_id)
-    divisions = (
-        _by_subject(ordered) if protocol.kind == LOSO else _by_fold(ordered, protocol, seed)
-    )
+    divisions = _by_subject(ordered) if protocol.kind == LOSO else _by_fold(ordered, protocol, seed)
     ring = _subject_ring(ordered)
     splits = []
     for number, (split_id, held_out, tested) in enumerate(divisions):
@@ -142,9 +141,7 @@ def _by_subject(clips: Sequence[ClipOutcome]) -> list[_Division]:
     ]
 
 
-def _by_fold(
-    clips: Sequence[ClipOutcome], protocol: ProtocolConfig, seed: int
-) -> list[_Division]:
+def _by_fold(clips: Sequence[ClipOutcome], protocol: ProtocolConfig, seed: int) -> list[_Division]:
     labels = [clip.emotion for clip in clips]
     subjects = [clip.subject for clip in clips]
     splitter = StratifiedKFold if protocol.unit == "clip" else StratifiedGroupKFold
@@ -184,19 +181,3 @@ def _file_names(subjects: Sequence[str]) -> dict[str, str]:
             plain += "-" + hashlib.sha256(subject.encode()).hexdigest()[:6]
         names[subject] = plain
     return names
-
-
-def plan_from_json(value: dict[str, Any]) -> Plan:
-    """Return the plan that plan.json holds."""
-    return Plan(
-        unit=value["unit"],
-        splits=tuple(
-            Split(
-                **{
-                    key: tuple(entry) if isinstance(entry, list) else entry
-                    for key, entry in split.items()
-                }
-            )
-            for split in value["splits"]
-        ),
-    )

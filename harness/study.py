@@ -26,7 +26,8 @@ from pipelines.networks.backbones import build_backbone
 from pipelines.preprocess import CorpusPlan, prepare
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
-from pipelines.shards import ShardSet, digest_of, write_json
+from pipelines.shards import ShardSet
+from pipelines.storage import digest_of, write_json
 
 ALL_DONE, SOME_FAILED = 0, 1
 VOICELESS_SHARE = 0.05

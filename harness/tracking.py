@@ -199,9 +199,7 @@ class MlflowStudy:
             if not token:
                 return found
 
-    def _create(
-        self, name: str, tags: Mapping[str, str], parameters: Mapping[str, Any]
-    ) -> str:
+    def _create(self, name: str, tags: Mapping[str, str], parameters: Mapping[str, Any]) -> str:
         from mlflow.entities import Param
 
         run = self._client.create_run(

@@ -22,7 +22,8 @@ from pipelines.inputs import ClipCache, ClipTensors, Wall, to_tensors
 from pipelines.networks.backbones import ModelConfig, build_backbone
 from pipelines.networks.fusion import FusionConfig
 from pipelines.shards import ShardFolder
-from pipelines.training import SplitTask, SplitTraining, TrainingConfig
+from pipelines.split_task import SplitTask
+from pipelines.training import SplitTraining, TrainingConfig
 
 
 def train_split(trial: dict[str, Any]) -> None:
@@ -70,9 +71,7 @@ def train_split(trial: dict[str, Any]) -> None:
 class ShardClips(ClipCache):
     """Clips of one shard folder, by id; knows the keys of those that its trials may ask for."""
 
-    def __init__(
-        self, root: Path, face_size: int | None, rescaling: str, limit_bytes: int
-    ) -> None:
+    def __init__(self, root: Path, face_size: int | None, rescaling: str, limit_bytes: int) -> None:
         self.keys: dict[str, str] = {}
         folder = ShardFolder(root)
 

@@ -95,7 +95,7 @@ def compose_config(primary: str, schema: type[ConfigT], overrides: Sequence[str]
         )
         require(
             override[0] not in "+~",
-            f"{override}: settings can be changed, not added or removed: leave out the {override[0]}",
+            f"{override}: settings can be changed, not added or removed: leave out {override[0]}",
         )
     GlobalHydra.instance().clear()
     try:
@@ -123,7 +123,7 @@ def to_yaml(config: object) -> str:
 
 
 def settings_of(config: PipelineConfig) -> Mapping[str, Any]:
-    """Return the settings that change a clip's shards: not where they lie, nor how long they take."""
+    """Return the settings that change a clip's shards: not places, nor time limits."""
     faces = {key: v for key, v in to_plain(config.faces).items() if key != "model_dir"}
     # The time limit and the recycling of children only decide whether a clip is tried again.
     return {

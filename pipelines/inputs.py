@@ -39,7 +39,7 @@ class ClipTensors:
 
 
 def to_tensors(arrays: ClipArrays, *, face_size: int | None, rescaling: str) -> ClipTensors:
-    """Shrink the crops and rescale the audio images: settings of the training, not of the shards."""
+    """Shrink the crops and rescale the audio images, as the training wants them."""
     crops = torch.from_numpy(arrays.crops.copy()).permute(0, 3, 1, 2)
     images = torch.from_numpy(rescale(arrays.mfcc, rescaling)).permute(0, 3, 1, 2)
     return ClipTensors(

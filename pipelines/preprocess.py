@@ -24,15 +24,8 @@ from pipelines.process import ClipWorker
 from pipelines.progress import Reporter
 from pipelines.records import Clip, to_row
 from pipelines.session import Place, ray_session
-from pipelines.shards import (
-    ShardFolder,
-    ShardSet,
-    clip_key,
-    content_digest,
-    digest_of,
-    open_shards,
-    write_manifest,
-)
+from pipelines.shards import ShardFolder, ShardSet, clip_key, open_shards, write_manifest
+from pipelines.storage import content_digest, digest_of
 
 MAKE, PREPROCESS = "make corpus", "preprocess"
 
@@ -141,11 +134,11 @@ def _say(shard_set: ShardSet, done_now: int, reporter: Reporter) -> None:
     )
 
 
-def _make_corpus(
-    corpus: object, clips: Sequence[Clip], workers: int, reporter: Reporter
-) -> None:
+def _make_corpus(corpus: object, clips: Sequence[Clip], workers: int, reporter: Reporter) -> None:
     with reporter.stage(MAKE, len(clips)) as stage:
-        for _ in _map_clips(ClipMaker, {"corpus": corpus}, [to_row(clip) for clip in clips], workers):
+        for _ in _map_clips(
+            ClipMaker, {"corpus": corpus}, [to_row(clip) for clip in clips], workers
+        ):
             stage.advance()
 
 

@@ -25,7 +25,8 @@ from pipelines.records import (
 )
 from pipelines.sandbox import Sandbox
 from pipelines.segments import frames_of_segment, region_frames
-from pipelines.shards import ClipFrames, ShardFolder
+from pipelines.shard_tables import ClipFrames
+from pipelines.shards import ShardFolder
 from pipelines.vad import VadConfig, VoiceRegion, detect_voice
 
 CHUNK_BYTES = 64 * 2**20
@@ -239,10 +240,7 @@ class ClipProcessor:
         times_s = info.frame_times_s[wanted]
         source = fill_missing(times_s, detected)
         chosen = np.stack(
-            [
-                crops[i][np.abs(detections[i][:, :4] - boxes[i]).sum(axis=1).argmin()]
-                for i in source
-            ]
+            [crops[i][np.abs(detections[i][:, :4] - boxes[i]).sum(axis=1).argmin()] for i in source]
         )
         return ClipFrames(times_s=times_s, crops=chosen, boxes=boxes[source], detected=detected)
 

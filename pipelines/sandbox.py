@@ -91,7 +91,9 @@ class Sandbox:
         samples, actual = self._ask("audio", rate)
         return samples, actual
 
-    def frames(self, indices: Sequence[int] | npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
+    def frames(
+        self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]
+    ) -> npt.NDArray[np.uint8]:
         """See `ClipReader.frames`; raises DecodeError time_limit or decoder_crashed, too."""
         (pictures,) = self._ask("frames", [int(index) for index in indices])
         return np.asarray(pictures, dtype=np.uint8)

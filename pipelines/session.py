@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.errors import UsageError, require
 
@@ -52,9 +53,7 @@ class ClusterConfig:
             self.trial_cpus >= 1,
             f"cluster.trial_cpus ({self.trial_cpus}) must be at least 1: it fixes the threads",
         )
-        require(
-            self.trial_gpus >= 0, f"cluster.trial_gpus ({self.trial_gpus}) must be 0 or more"
-        )
+        require(self.trial_gpus >= 0, f"cluster.trial_gpus ({self.trial_gpus}) must be 0 or more")
         require(
             self.trial_gpus <= 1 or self.trial_gpus == int(self.trial_gpus),
             f"cluster.trial_gpus ({self.trial_gpus}) must be a fraction up to 1 or a whole number",
@@ -65,7 +64,8 @@ class ClusterConfig:
         )
         require(
             self.object_store_mb >= 80,
-            f"cluster.object_store_mb ({self.object_store_mb}) must be at least 80: Ray asks for it",
+            f"cluster.object_store_mb ({self.object_store_mb}) must be at least 80: Ray's own "
+            "least",
         )
 
 
@@ -95,7 +95,7 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
         os.environ.setdefault(name, value)
     import ray
 
-    options: dict[str, object] = {
+    options: dict[str, Any] = {
         "log_to_driver": verbose,
         "logging_level": logging.INFO if verbose else logging.ERROR,
     }
@@ -112,7 +112,7 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
     if not verbose:
         quiet_libraries()
     try:
-        resources = ray.cluster_resources()
+        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         yield Place(
             address=(address or "of this node") if joined else "local",
             local=not joined,
@@ -123,7 +123,7 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
         ray.shutdown()
 
 
-def _join(address: str | None, options: dict[str, object]) -> bool:
+def _join(address: str | None, options: dict[str, Any]) -> bool:
     """Join the cluster at `address`, or that of this node; False where there is none to join."""
     import ray
 

@@ -8,23 +8,23 @@ when nothing is left to choose, and their labels never arrive here.
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
+from pipelines.augmentation import augmented
 from pipelines.errors import require, require_one_of
+from pipelines.fitting import Batch, Fit, fit
 from pipelines.inputs import ClipTensors, Wall
 from pipelines.networks.backbones import ModelConfig
 from pipelines.networks.fusion import FusionConfig, FusionNetwork
 from pipelines.networks.recognisers import AudioNetwork, VisualNetwork
+from pipelines.split_task import Row, SegmentPrediction, SplitResult, SplitTask, seed_for
 
 STAGE_1_PHASES = ("stage1_fit", "stage1_choose")
 STAGE_2_PHASES = ("stage2_fit", "stage2_choose")
@@ -51,6 +51,8 @@ class TrainingConfig:
     segments_per_batch: int = 32
     trunk_rate: float = 1e-4
     head_rate: float = 1e-3
+    augment: bool = False
+    """Mirror, shift and relight faces and mask audio images while a whole network is trained."""
     class_weights: bool = True
     """Weigh each class by the inverse of its share of the training segments."""
     cache_mb: int = 2048
@@ -75,49 +77,6 @@ class TrainingConfig:
             require(value > 0, f"training.{name} ({value}) must be greater than 0")
 
 
-@dataclass(frozen=True, kw_only=True)
-class SplitTask:
-    """What a trial is given: labels for what it learns from, none for what it is tested on."""
-
-    split_id: str
-    repeat: int
-    seed: int
-    classes: tuple[str, ...]
-    train: tuple[tuple[str, int], ...]
-    """(clip_id, index into classes)."""
-    validation: tuple[tuple[str, int], ...]
-    test: tuple[str, ...]
-
-
-@dataclass(kw_only=True)
-class SplitResult:
-    """What a trial gives back."""
-
-    segments: list[SegmentPrediction]
-    curves: list[dict[str, float | int | str]]
-    chosen_epochs: dict[str, int]
-    reads: dict[str, list[str]]
-    parameters: dict[str, int]
-    warnings: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentPrediction:
-    """Class probabilities and attention weights of one test segment."""
-
-    clip_id: str
-    segment_index: int
-    probabilities: tuple[float, ...]
-    attention: dict[str, float]
-
-
-def seed_for(seed: int, *parts: str) -> int:
-    """Derive a seed from stable names, never from order or time."""
-    text = "/".join([str(seed), *parts])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-
-
 class SplitTraining:
     """One split, from its clips behind the wall to predictions of its test segments."""
 
@@ -130,7 +89,7 @@ class SplitTraining:
         fusion: FusionConfig,
         training: TrainingConfig,
         device: torch.device,
-        on_epoch: Callable[[dict[str, float | int | str]], None] = lambda row: None,
+        on_epoch: Callable[[Row], None] = lambda row: None,
     ) -> None:
         self.task = task
         self.wall = wall
@@ -187,43 +146,41 @@ class SplitTraining:
 
     def _train_recogniser(self, name: str, epochs: int) -> None:
         network: AudioNetwork | VisualNetwork = self.audio if name == "audio" else self.visual
-        fit, choose = STAGE_1_PHASES
+        fit_phase, choose_phase = STAGE_1_PHASES
+        # A frozen trunk's features are kept, so what it sees must not vary.
+        augment = self.config.augment and self.config.trunk == "full"
+        variation = torch.Generator().manual_seed(seed_for(self.task.seed, name, "augment"))
 
         def scores(phase: str, clip_ids: Sequence[str]) -> Tensor:
             clips = [self.wall.read(phase, clip_id) for clip_id in clip_ids]
+            if augment and phase == fit_phase:
+                clips = [augmented(clip, variation) for clip in clips]
             return network.scores(self._segment_features(name, clips))
 
+        def batch(phase: str, clip_ids: Sequence[str]) -> Batch:
+            return Batch(partial(scores, phase, clip_ids), self._segment_labels(phase, clip_ids))
+
+        head = [p for key, p in network.named_parameters() if not key.startswith("trunk.")]
+        trunk = [p for p in network.trunk.parameters() if p.requires_grad]
+        size = self.config.clips_per_batch
         self._fit(
             name,
             network,
             epochs,
-            parameters=[
-                {"params": list(network.trunk.parameters()), "lr": self.config.trunk_rate},
-                {
-                    "params": [
-                        parameter
-                        for key, parameter in network.named_parameters()
-                        if not key.startswith("trunk.")
-                    ],
-                    "lr": self.config.head_rate,
-                },
-            ],
-            batches=lambda order: [
-                (lambda ids=ids: scores(fit, ids), self._segment_labels(fit, ids))
-                for ids in _chunks([self.train[i] for i in order], self.config.clips_per_batch)
-            ],
+            rates=[(self.config.trunk_rate, trunk), (self.config.head_rate, head)],
             items=len(self.train),
-            validate=lambda: [
-                (scores(choose, [clip_id]), self._segment_labels(choose, [clip_id]))
-                for clip_id in self.validation
-            ],
+            batches=lambda order: (
+                batch(fit_phase, ids) for ids in _chunks([self.train[i] for i in order], size)
+            ),
+            validation=lambda: (batch(choose_phase, [clip_id]) for clip_id in self.validation),
         )
 
     def _segment_features(self, name: str, clips: Sequence[ClipTensors]) -> Tensor:
         """Return the segment vectors [segments, feature] of whole clips, by one of the networks."""
         trunk_features = self._trunk_pass(name, clips)
         if name == "audio":
-            return self.audio.features(trunk_features)
+            vectors: Tensor = self.audio.features(trunk_features)
+            return vectors
         offsets = [0]
         for clip in clips[:-1]:
             offsets.append(offsets[-1] + len(clip.crops))
@@ -233,7 +190,7 @@ class SplitTraining:
         return self.visual.features(trunk_features, indices.to(self.device))
 
     def _trunk_pass(self, name: str, clips: Sequence[ClipTensors]) -> Tensor:
-        """Each unique frame, or audio image, once through the trunk; once in all if it is frozen."""
+        """Each unique frame or audio image once through the trunk; once in all if frozen."""
         trunk = self.audio.trunk if name == "audio" else self.visual.trunk
         images = [clip.audio_images if name == "audio" else clip.crops for clip in clips]
         if self.config.trunk != "frozen":
@@ -244,48 +201,49 @@ class SplitTraining:
                 trunk.eval()
                 with torch.no_grad():
                     self._trunk_features[name, clip.clip_id] = torch.cat(
-                        [trunk(chunk.to(self.device)) for chunk in of_clip.split(TRUNK_CHUNK)]
+                        [
+                            trunk(chunk.to(self.device))
+                            for chunk in torch.split(of_clip, TRUNK_CHUNK)
+                        ]
                     )
         return torch.cat([self._trunk_features[name, clip.clip_id] for clip in clips])
 
     # Stage 2
 
     def _train_fusion(self) -> None:
-        fit, choose = STAGE_2_PHASES
+        fit_phase, choose_phase = STAGE_2_PHASES
         for network in (self.audio, self.visual):
             network.requires_grad_(False)
-        audio, visual, labels = self._frozen_features(fit, self.train)
-        held_out = self._frozen_features(choose, self.validation) if self.validation else None
+        training = self._frozen_features(fit_phase, self.train)
+        held_out = self._frozen_features(choose_phase, self.validation) if self.validation else None
 
-        def validate() -> list[tuple[Tensor, Tensor]]:
-            if held_out is None:
-                return []
-            return [(self.fusion(held_out[0], held_out[1])[0], held_out[2])]
+        def scores(features: _Features, rows: Sequence[int] | slice) -> Tensor:
+            of_segments: Tensor = self.fusion(features.audio[rows], features.visual[rows])[0]
+            return of_segments
 
+        def batch(features: _Features, rows: Sequence[int] | slice) -> Batch:
+            return Batch(partial(scores, features, rows), features.labels[rows])
+
+        size = self.config.segments_per_batch
         self._fit(
             "fusion",
             self.fusion,
             self.config.fusion_epochs,
-            parameters=[{"params": list(self.fusion.parameters()), "lr": self.config.head_rate}],
-            batches=lambda order: [
-                (lambda rows=rows: self.fusion(audio[rows], visual[rows])[0], labels[rows])
-                for rows in _chunks(order, self.config.segments_per_batch)
-            ],
-            items=len(labels),
-            validate=validate,
+            rates=[(self.config.head_rate, list(self.fusion.parameters()))],
+            items=len(training.labels),
+            batches=lambda order: (batch(training, rows) for rows in _chunks(order, size)),
+            validation=lambda: [batch(held_out, slice(None))] if held_out else [],
         )
 
     @torch.no_grad()
-    def _frozen_features(
-        self, phase: str, clip_ids: Sequence[str]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return audio vectors, visual vectors and labels of all segments of the clips."""
+    def _frozen_features(self, phase: str, clip_ids: Sequence[str]) -> _Features:
+        """Return what stage 1 makes of all segments of the clips."""
         self.audio.eval()
         self.visual.eval()
         clips = [self.wall.read(phase, clip_id) for clip_id in clip_ids]
         audio = torch.cat([self._segment_features("audio", [clip]) for clip in clips])
         visual = torch.cat([self._segment_features("visual", [clip]) for clip in clips])
-        return audio, visual, self._segment_labels(phase, clip_ids)
+        return _Features(audio, visual, self._segment_labels(phase, clip_ids))
 
     # Test
 
@@ -320,61 +278,30 @@ class SplitTraining:
         network: nn.Module,
         epochs: int,
         *,
-        parameters: list[dict[str, object]],
-        batches: Callable[[list[int]], list[tuple[Callable[[], Tensor], Tensor]]],
+        rates: list[tuple[float, list[nn.Parameter]]],
         items: int,
-        validate: Callable[[], list[tuple[Tensor, Tensor]]],
+        batches: Callable[[list[int]], Iterable[Batch]],
+        validation: Callable[[], Iterable[Batch]],
     ) -> None:
-        """Train one network and keep its best epoch by validation loss; the last without one."""
-        trained = [
-            {**group, "params": [p for p in params if p.requires_grad]}
-            for group in parameters
-            if isinstance(params := group["params"], list)
-        ]
-        optimiser = torch.optim.Adam([group for group in trained if group["params"]])
-        torch.manual_seed(seed_for(self.task.seed, name, "dropout"))
-        shuffle = torch.Generator().manual_seed(seed_for(self.task.seed, name, "order"))
-        best_loss, best_epoch, best_state = math.inf, 0, None
-        for epoch in range(1, epochs + 1):
-            network.train()
-            order = torch.randperm(items, generator=shuffle).tolist()
-            losses, hits, seen = 0.0, 0, 0
-            for forward, labels in batches(order):
-                optimiser.zero_grad(set_to_none=True)
-                scores = forward()
-                loss = cross_entropy(scores, labels, weight=self.class_weights)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                losses += loss.item() * len(labels)
-                hits += int((scores.argmax(1) == labels).sum())
-                seen += len(labels)
-            if not math.isfinite(losses):
-                raise FloatingPointError(f"non-finite training loss: {name}, epoch {epoch}")
-            row: dict[str, float | int | str] = {
-                "network": name,
-                "epoch": epoch,
-                "train_loss": losses / seen,
-                "train_accuracy": hits / seen,
-            }
-            network.eval()
-            with torch.no_grad():
-                held_out = validate()
-            if held_out:
-                scores = torch.cat([pair[0] for pair in held_out])
-                labels = torch.cat([pair[1] for pair in held_out])
-                row["validation_loss"] = float(cross_entropy(scores, labels))
-                row["validation_accuracy"] = float((scores.argmax(1) == labels).double().mean())
-                if row["validation_loss"] < best_loss:
-                    best_loss, best_epoch = row["validation_loss"], epoch
-                    best_state = copy.deepcopy(network.state_dict())
+        def on_epoch(row: Row) -> None:
             self.result.curves.append(row)
             self.on_epoch(row)
-            if held_out and epoch - best_epoch >= self.config.patience:
-                break
-        if best_state is not None:
-            network.load_state_dict(best_state)
-        network.eval()
-        self.result.chosen_epochs[name] = best_epoch or epoch
+
+        self.result.chosen_epochs[name] = fit(
+            network,
+            Fit(
+                name=name,
+                epochs=epochs,
+                patience=self.config.patience,
+                seed=seed_for(self.task.seed, name, "fit"),
+                class_weights=self.class_weights,
+                on_epoch=on_epoch,
+            ),
+            rates=rates,
+            items=items,
+            batches=batches,
+            validation=validation,
+        )
 
     def _segment_labels(self, phase: str, clip_ids: Sequence[str]) -> Tensor:
         """Return one label a segment, [segments]."""
@@ -414,6 +341,15 @@ class SplitTraining:
 
     def _timed(self, name: str) -> _Timer:
         return _Timer(self.result.seconds, name)
+
+
+@dataclass(frozen=True)
+class _Features:
+    """Segments as stage 2 sees them."""
+
+    audio: Tensor
+    visual: Tensor
+    labels: Tensor
 
 
 class _Timer:

@@ -65,7 +65,7 @@ def write_clip(
                 )
                 frame.pts, frame.time_base = first + index, Fraction(1, fps)
                 container.mux(picture_stream.encode(frame))  # type: ignore[union-attr, arg-type]
-            container.mux(picture_stream.encode(None))  # type: ignore[union-attr, arg-type]
+            container.mux(picture_stream.encode(None))  # type: ignore[union-attr]
         if sound_stream is not None:
             _write_sound(container, sound_stream, seconds, audio_rate, layout, audio_start_s)
     return path

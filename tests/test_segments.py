@@ -64,7 +64,7 @@ def test_evenly_timed_frames_can_be_asked_for_at_any_rate() -> None:
 def test_of_two_frames_as_near_the_earlier_one_is_taken() -> None:
     times = np.array([0.0, 0.2, 0.4, 0.6])
     assert frames_of_segment(times, 0.0, 0.4, count=2, even=True).tolist() == [0, 1]
-    assert frames_of_segment(times, 0.5, 0.05, count=1).tolist() == [2]
+    assert frames_of_segment(times, 0.25, 0.1, count=1).tolist() == [1]
 
 
 def test_a_variable_rate_is_counted_by_time_stamps() -> None:

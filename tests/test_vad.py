@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +70,7 @@ def test_the_margins_are_delta_1_before_and_delta_2_after() -> None:
 
 
 def test_the_region_never_leaves_the_clip() -> None:
-    region = detect_voice(burst_in_noise(0.05, 2.95), RATE, VadConfig())
+    region = detect_voice(burst_in_noise(0.1, 2.9), RATE, VadConfig())
     assert region == VoiceRegion(0.0, 3.0, found=True)
 
 
@@ -164,7 +163,7 @@ def test_switched_off_the_whole_clip_is_used() -> None:
 )
 def test_a_value_out_of_range_is_refused_by_name(key: str, value: float) -> None:
     with pytest.raises(UsageError, match=rf"vad\.{key} \({value}\)"):
-        replace(VadConfig(), **{key: value})
+        replace(VadConfig(), **{key: value})  # type: ignore[arg-type]
 
 
 @needs_grid
@@ -180,6 +179,11 @@ def test_voice_is_found_in_every_real_clip_and_stands_out_from_what_is_cut() -> 
         # GRID sentences take 1 to 2.3 s and start after at least a quarter of a second.
         assert 1.4 < region.end_s - region.start_s < 2.5, path.name
         assert region.start_s > 0.2, path.name
-        edges = [0, round((region.start_s + 0.2) * rate), round((region.end_s - 0.2) * rate)]
-        before, voice = (np.mean(samples[a:b] ** 2) for a, b in pairwise(edges))
-        assert voice > 5 * before, path.name
+        # Looked at in other windows than the code's: voice is mostly in the speech band, what
+        # comes before it is rumble and breath.
+        pieces = samples[: samples.size // 640 * 640].reshape(-1, 640) * np.hanning(640)
+        power = np.abs(np.fft.rfft(pieces)) ** 2
+        in_band = power[:, 4:160].sum(axis=1) / power.sum(axis=1)
+        first, last = round((region.start_s + 0.2) / 0.04), round((region.end_s - 0.2) / 0.04)
+        assert np.median(in_band[first:last]) > 0.5, path.name
+        assert np.median(in_band[:first]) < 0.2, path.name

@@ -111,9 +111,7 @@ def _clip(
         subject=row["subject"],
         emotion=row["label"],
         sentence=row.get("sentence") or None,
-        attributes={
-            k: v for k, v in row.items() if k and k not in (*REQUIRED, "sentence") and v
-        },
+        attributes={k: v for k, v in row.items() if k and k not in (*REQUIRED, "sentence") and v},
         corpus=config.name,
     )
 

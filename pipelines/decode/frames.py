@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.decode.facts import DecodeError
-from pipelines.decode.scan import INDEXED, Scan, open_container
+from pipelines.decode.scan import INDEXED, Scan, open_container, video_track
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -105,9 +105,7 @@ class OrderedFrames:
     def _decode(self) -> Iterator[VideoFrame]:
         import av
 
-        stream = self._container.streams.video[0]
-        stream.codec_context.thread_count = 1
-        for packet in self._container.demux(stream):
+        for packet in self._container.demux(video_track(self._container)):
             try:
                 yield from packet.decode()
             except av.FFmpegError:

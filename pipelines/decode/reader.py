@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +63,9 @@ class ClipReader:
         samples = soxr.resample(self._scan.samples, recorded, rate, quality="HQ")
         return np.clip(samples, -1, 1).astype(np.float32), rate
 
-    def frames(self, indices: Sequence[int] | npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
+    def frames(
+        self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]
+    ) -> npt.NDArray[np.uint8]:
         """The frames at `indices` into `info.frame_times_s`, in that order.
 
         Ask for a long clip in several calls: a second of 1080p video takes 190 MB.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.video.stream import VideoStream
+
+    Track = TypeVar("Track", AudioStream, VideoStream)
 
 Samples = npt.NDArray[np.float32]
 
@@ -87,7 +89,7 @@ def scan_file(path: Path, max_seconds: float | None) -> Scan:
     import av
 
     with open_container(path) as container:
-        video, audio = _streams(container)
+        video, audio = video_track(container), _audio_track(container)
         names = frozenset(container.format.name.split(","))
         declared = None
         if names & INDEXED and container.duration:
@@ -170,17 +172,36 @@ def mono(frame: AudioFrame) -> Samples:
     return mean
 
 
-def _streams(container: InputContainer) -> tuple[VideoStream, AudioStream]:
-    """The first video and audio track; a cover picture is no video."""
+def video_track(container: InputContainer) -> VideoStream:
+    """The first video track that is not a cover picture.
+
+    Raises:
+        DecodeError: no_video, or decode_error where no decoder knows it.
+    """
     import av.stream
 
     picture = av.stream.Disposition.attached_pic
-    videos = [stream for stream in container.streams.video if not stream.disposition & picture]
-    if not videos:
-        raise DecodeError("no_video")
+    for stream in container.streams.video:
+        if not stream.disposition & picture:
+            return _decodable(stream)
+    raise DecodeError("no_video")
+
+
+def _audio_track(container: InputContainer) -> AudioStream:
+    """The first audio track."""
     if not container.streams.audio:
         raise DecodeError("no_audio")
-    return videos[0], container.streams.audio[0]
+    return _decodable(container.streams.audio[0])
+
+
+def _decodable(stream: Track) -> Track:
+    """The track, on one thread: clips run side by side, each in its own process."""
+    # A codec that nothing here decodes leaves no context, whatever the type annotations say.
+    context: Any = stream.codec_context
+    if context is None:
+        raise DecodeError("decode_error", f"no decoder for the {stream.type} track")
+    context.thread_count = 1
+    return stream
 
 
 def _demux(
@@ -194,7 +215,6 @@ def _demux(
     packets = audio_packets = damaged = 0
     first_s: float | None = None
     problem: Exception | None = None
-    audio.codec_context.thread_count = 1
     try:
         for packet in container.demux(video, audio):
             if packet.pts is not None and packet.time_base is not None:
@@ -231,9 +251,8 @@ def _decoded_stamps(path: Path) -> npt.NDArray[np.int64]:
 
     stamps = set()
     with open_container(path) as container:
-        video, _ = _streams(container)
         try:
-            for frame in container.decode(video):
+            for frame in container.decode(video_track(container)):
                 if frame.pts is not None:
                     stamps.add(frame.pts)
         except av.FFmpegError as problem:

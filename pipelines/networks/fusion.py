@@ -30,9 +30,7 @@ class FusionConfig:
             self.attention_size >= 1,
             f"fusion.attention_size ({self.attention_size}) must be at least 1",
         )
-        require(
-            self.common_size >= 0, f"fusion.common_size ({self.common_size}) must be 0 or more"
-        )
+        require(self.common_size >= 0, f"fusion.common_size ({self.common_size}) must be 0 or more")
         require(
             0.0 <= self.dropout < 1.0, f"fusion.dropout ({self.dropout}) must be in [0, 1): try 0.5"
         )

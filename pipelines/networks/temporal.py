@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 
@@ -13,9 +12,9 @@ class LstmOverFrames(nn.Module):
         super().__init__()
         self.lstm = nn.LSTM(feature_size, hidden_size, batch_first=True)
         self.feature_size = hidden_size
-        with torch.no_grad():
-            # An open forget gate at the start lets the first of 20 frames reach the last state.
-            self.lstm.bias_hh_l0[hidden_size : 2 * hidden_size].fill_(1.0)
+        # An open forget gate at the start lets the first of 20 frames reach the last state.
+        bias: Tensor = self.lstm.get_parameter("bias_hh_l0").data
+        bias[hidden_size : 2 * hidden_size].fill_(1.0)
 
     def forward(self, features: Tensor, frame_indices: Tensor) -> Tensor:
         """Gather unique frames into segments and run over them.
@@ -28,4 +27,5 @@ class LstmOverFrames(nn.Module):
             [segments, hidden_size].
         """
         _, (hidden, _) = self.lstm(features[frame_indices])
-        return hidden[0]
+        last: Tensor = hidden[0]
+        return last

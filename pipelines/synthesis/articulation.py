@@ -23,7 +23,7 @@ FORMANTS_HZ = {
     "u": (330.0, 870.0, 2240.0, 3400.0),
 }
 """Of a man's voice (Peterson and Barney 1952); the fourth is set."""
-CONSONANT_S = 0.07
+CONSONANT_S = 0.06
 # Per consonant: level of the voice in it, level of its noise, centre of that noise in Hz.
 CONSONANT_SOUND = {
     "s": (0.0, 0.50, 5500.0),
@@ -33,6 +33,8 @@ CONSONANT_SOUND = {
     "l": (0.55, 0.0, 3000.0),
 }
 STOPS = "tk"
+REST_LEVEL = 0.12
+"""Of the voice in the rest of a syllable that has died away, of its full level."""
 HISS_HZ = 3500.0
 LIPS = {"a": 1.0, "e": 0.65, "i": 0.4, "o": 0.7, "u": 0.35}
 
@@ -102,9 +104,9 @@ def _lay_syllable(
     first = along < consonant_s
     attack_s = style.attack_ms / 1000.0
     release_s = min(0.05, 0.25 * length)
-    sounding_s = length * (1.0 - 0.7 * style.staccato)
+    sounding_s = length * (1.0 - 0.55 * style.staccato)
     vowel = np.clip((along - consonant_s + 0.005) / attack_s, 0.0, 1.0)
-    vowel *= np.clip((sounding_s - along) / release_s, 0.05, 1.0)
+    vowel *= np.clip((sounding_s - along) / release_s, REST_LEVEL, 1.0)
     stress = 10.0 ** ((0.5 if syllable.stressed else -0.5) * style.stress_db / 20.0)
     voiced[inside] = stress * np.where(first, voice_level, vowel)
     # A stop is silent until its burst.

@@ -163,7 +163,7 @@ SPREAD_FLOOR = 0.15
 """Share of those deviations that is there at difficulty 0: no two people are the same."""
 
 # Signal-to-noise ratio of the voice in dB, and deviation of the camera's noise in levels of 255.
-VOICE_SNR_DB, VOICE_SNR_LOSS_DB = 32.0, 24.0
+VOICE_SNR_DB, VOICE_SNR_LOSS_DB = 34.0, 22.0
 SENSOR_NOISE, SENSOR_NOISE_GAIN = 1.5, 5.0
 # Strength of side light (0 is frontal) and its drift.
 SIDE_LIGHT, SIDE_LIGHT_GAIN = 0.15, 0.55

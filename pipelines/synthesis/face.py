@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -75,10 +75,16 @@ def draw_scene(
     )
 
 
-def film(scene: Scene, acting: Acting, rng: np.random.Generator) -> Iterator[tuple[Pixels, Box]]:
-    """Yield each frame [HEIGHT, WIDTH, 3] RGB with the true box of the face in it, in pixels."""
+def film(
+    scene: Scene, acting: Acting, rng: np.random.Generator, wanted: Iterable[int] | None = None
+) -> Iterator[tuple[Pixels, Box]]:
+    """Yield each frame [HEIGHT, WIDTH, 3] RGB with the true box of the face in it, in pixels.
+
+    `wanted` are the indices of the frames to draw, all by default.
+    """
     offsets = rng.integers(0, NOISE_MARGIN, size=(len(acting.actions), 2))
-    for index, row in enumerate(acting.actions.tolist()):
+    for index in range(len(acting.actions)) if wanted is None else wanted:
+        row = acting.actions[index].tolist()
         actions = dict(zip(FACE_ACTION_NAMES, row, strict=True))
         pose = _pose(acting, index)
         pixels = _paste_head(scene, actions, float(acting.gaze[index]), pose)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cv2
+import numpy as np
 
 from pipelines.synthesis.canvas import (
     HEIGHT_PX,
@@ -20,6 +21,7 @@ from pipelines.synthesis.emotions import Actions
 from pipelines.synthesis.eyes import draw_brow, draw_eye
 from pipelines.synthesis.identity import Identity
 from pipelines.synthesis.mouth import draw_mouth
+from pipelines.synthesis.skull import CHIN_Y
 from pipelines.synthesis.wrinkles import draw_wrinkles
 
 JAW_TOP_Y = 0.36
@@ -42,13 +44,17 @@ def draw_features(canvas: Pixels, identity: Identity, actions: Actions, gaze: fl
 
 
 def drop_jaw(layer: Pixels, opening: float) -> Pixels:
-    """Stretch the lower face of a canvas, as an open mouth (`opening` 0 to 1) does."""
-    row = round((JAW_TOP_Y - TOP) * UNIT_PX)
-    below = layer[row:]
-    factor = 1.0 + JAW_DROP * opening / (1.0 - JAW_TOP_Y)
-    size = (WIDTH_PX, round(len(below) * factor))
-    moved = layer.copy()
-    moved[row:] = cv2.resize(below, size, interpolation=cv2.INTER_LINEAR)[: HEIGHT_PX - row]
+    """Lower the chin of a canvas, as an open mouth (`opening` 0 to 1) does.
+
+    What lies below the chin, long hair for one, is pressed together and keeps its end.
+    """
+    top = round((JAW_TOP_Y - TOP) * UNIT_PX)
+    chin = round((CHIN_Y - TOP) * UNIT_PX)
+    dropped = chin + round(JAW_DROP * opening * UNIT_PX)
+    moved = np.empty_like(layer)
+    moved[:top] = layer[:top]
+    moved[top:dropped] = cv2.resize(layer[top:chin], (WIDTH_PX, dropped - top))
+    moved[dropped:] = cv2.resize(layer[chin:], (WIDTH_PX, HEIGHT_PX - dropped))
     return moved
 
 

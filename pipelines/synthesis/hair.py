@@ -21,7 +21,7 @@ def strands_of(identity: Identity, rng: np.random.Generator) -> Plane:
 
 def back_hair(identity: Identity) -> Floats:
     """Outline of the hair behind the head."""
-    puff = {"long": 0.13, "parted": 0.07, "bun": 0.04, "short": 0.04, "receding": 0.015}
+    puff = {"long": 0.13, "parted": 0.07, "tied": 0.04, "short": 0.04, "receding": 0.015}
     out = puff[identity.hair_style]
     down = {"long": 1.22, "parted": 0.25}.get(identity.hair_style, -0.05)
     top = CROWN_Y - out
@@ -46,7 +46,7 @@ def front_hair(identity: Identity, x: Plane, y: Plane, face: Plane) -> Plane:
     elif identity.hair_style in ("parted", "long"):
         line = line + 0.16 * np.clip(x * identity.part_side + 0.25, 0, 1) ** 1.5
     drop = np.clip((side - 0.72) / 0.28, 0, 1)
-    temples = {"long": 1.3, "parted": 0.75, "bun": 0.45, "short": 0.45, "receding": 0.3}
+    temples = {"long": 1.3, "parted": 0.75, "tied": 0.45, "short": 0.45, "receding": 0.3}
     line = line + temples[identity.hair_style] * drop**1.6
     inside = np.clip((line - y) * UNIT_PX / 3.0 + 0.5, 0, 1)
     return np.asarray(inside * face, np.float32)

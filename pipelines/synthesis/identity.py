@@ -18,7 +18,7 @@ HAIRS: tuple[Colour, ...] = (
     (40, 30, 26), (120, 60, 34),
 )  # fmt: skip
 IRISES: tuple[Colour, ...] = ((74, 48, 28), (60, 90, 120), (70, 96, 60), (50, 34, 24))
-HAIR_STYLES = {"female": ("long", "parted", "bun"), "male": ("short", "parted", "receding")}
+HAIR_STYLES = {"female": ("long", "parted", "tied"), "male": ("short", "parted", "receding")}
 BEARDS = ("none", "stubble", "none", "beard")
 
 

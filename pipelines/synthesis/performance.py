@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,8 +83,8 @@ class Performance:
             stream(self.role.seed, self.role.clip_id, "acting"),
         )  # fmt: skip
 
-    def pictures(self) -> Iterator[tuple[Pixels, Box]]:
-        """Yield each RGB frame with the true box of the face."""
+    def pictures(self, wanted: Iterable[int] | None = None) -> Iterator[tuple[Pixels, Box]]:
+        """Yield each RGB frame with the true box of the face; `wanted` are indices, or all."""
         role = self.role
         identity = draw_identity(
             role.sex, role.subject_index, stream(role.seed, role.subject, "identity")
@@ -92,7 +92,7 @@ class Performance:
         scene = draw_scene(
             identity, self.timing.frames, role.difficulty, stream(role.seed, role.clip_id, "scene")
         )
-        return film(scene, self.acting(), stream(role.seed, role.clip_id, "grain"))
+        return film(scene, self.acting(), stream(role.seed, role.clip_id, "grain"), wanted)
 
 
 def perform(role: Role) -> Performance:

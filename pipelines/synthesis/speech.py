@@ -82,11 +82,12 @@ def draw_speech(text: str, timing: Timing, style: VoiceStyle, rng: np.random.Gen
     words = _syllables_of(text)
     pauses_s = rng.uniform(*PAUSE_S, size=1 + int(rng.random() < 0.4))
     voiced_s = timing.voice_end_s - timing.voice_start_s - float(pauses_s.sum())
-    count = max(len(pauses_s) + 2, round(voiced_s * style.rate))
+    count = max(len(pauses_s) + 3, round(voiced_s * style.rate))
     lengths = np.exp(0.18 * rng.standard_normal(count))
     lengths[-1] *= 1.3  # the last syllable of a sentence is drawn out
     lengths *= voiced_s / lengths.sum()
-    before = set((1 + rng.choice(count - 1, size=len(pauses_s), replace=False)).tolist())
+    # No pause leaves a single syllable alone at either end: nobody speaks so.
+    before = set((2 + rng.choice(count - 3, size=len(pauses_s), replace=False)).tolist())
     offset = int(rng.integers(2))
     clock, syllables, pauses = timing.voice_start_s, list[Syllable](), list[tuple[float, float]]()
     for index in range(count):

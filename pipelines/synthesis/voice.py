@@ -82,7 +82,8 @@ def speak(
     frequencies = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
     tilt = (style.tilt_db + speaker.brightness_db) / 20.0
     bright = 10.0 ** (tilt * np.log2(np.maximum(frequencies, 500.0) / 500.0))
-    tract = _resonances(score.formants * speaker.formant_scale, frequencies) * bright
+    formants = score.formants * speaker.formant_scale
+    tract = _resonances(formants, np.asarray(frequencies, np.float64)) * bright
     away = np.log2(np.maximum(frequencies, 20.0)[None, :] / score.noise_hz[:, None])
     fricative = np.exp(-0.5 * (away / NOISE_BAND_OCTAVES) ** 2)
     sound = _filtered(throat, tract) + _filtered(mouth, fricative)

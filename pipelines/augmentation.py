@@ -1,0 +1,64 @@
+"""Variations of a training clip that leave its emotion as it is. Off in the paper's profile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from pipelines.inputs import ClipTensors
+
+LARGEST_SHIFT = 1 / 16
+"""Of a face crop's side, in each direction."""
+LARGEST_GAIN = 0.25
+"""Change of a clip's contrast, and half of it of its brightness."""
+LARGEST_MASK = 1 / 6
+"""Of an audio image's rows, and of its columns (SpecAugment, Park et al. 2019)."""
+
+
+def augmented(clip: ClipTensors, generator: torch.Generator) -> ClipTensors:
+    """Return a variation of a clip: one for all its frames, so that nothing flickers."""
+    return replace(
+        clip,
+        crops=_vary_faces(clip.crops, generator),
+        audio_images=_mask_audio(clip.audio_images, generator),
+    )
+
+
+def _vary_faces(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror, shift and relight crops uint8 [n, 3, side, side]."""
+    mirror, gain, offset = torch.rand(3, generator=generator).tolist()
+    side = crops.shape[-1]
+    reach = max(1, round(LARGEST_SHIFT * side))
+    down, right = torch.randint(0, 2 * reach + 1, (2,), generator=generator).tolist()
+    varied = crops.flip(-1) if mirror < 0.5 else crops
+    bordered = pad(varied.float(), (reach, reach, reach, reach), mode="replicate")
+    varied = bordered[:, :, down : down + side, right : right + side]
+    contrast = 1 + LARGEST_GAIN * (2 * gain - 1)
+    brightness = 255 * LARGEST_GAIN / 2 * (2 * offset - 1)
+    middle = varied.mean()
+    varied = (varied - middle) * contrast + middle + brightness
+    relit: Tensor = varied.round().clamp(0, 255).to(torch.uint8)
+    return relit
+
+
+def _mask_audio(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Grey out a band of rows and a span of columns of each image uint8 [n, 3, rows, columns]."""
+    masked = images.clone()
+    for image in masked:
+        rows, columns = image.shape[-2:]
+        first, height = _span(rows, generator)
+        image[:, first : first + height] = 128
+        first, width = _span(columns, generator)
+        image[:, :, first : first + width] = 128
+    return masked
+
+
+def _span(length: int, generator: torch.Generator) -> tuple[int, int]:
+    width = int(
+        torch.randint(0, max(1, round(LARGEST_MASK * length)) + 1, (1,), generator=generator)
+    )
+    first = int(torch.randint(0, length - width + 1, (1,), generator=generator))
+    return first, width

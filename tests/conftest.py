@@ -1,0 +1,101 @@
+"""Commands run as users run them, on a corpus small enough to run often."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT / ".." / "shared"
+
+SMALL = (
+    "corpus.subjects=3",
+    "corpus.takes=1",
+    "corpus.difficulty=0.2",
+    "training.audio_epochs=2",
+    "training.visual_epochs=1",
+    "training.fusion_epochs=3",
+)
+"""Three people, eighteen clips, few epochs: the whole way in half a minute."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command printed and how it ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def run_module(module: str, *arguments: str, cwd: Path, **environment: str) -> Result:
+    """Run `python -m module` in a folder of its own, as a user would."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=cwd,
+        env=clean_environment(**environment),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def clean_environment(**changes: str) -> dict[str, str]:
+    """Return this environment without what would send a study elsewhere."""
+    away = ("MLFLOW_", "RAY_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(away)}
+    return {**kept, **changes}
+
+
+@dataclass(frozen=True)
+class SmallStudy:
+    """A finished study on the small corpus."""
+
+    cwd: Path
+    arguments: tuple[str, ...]
+    result: Result
+
+    @property
+    def folder(self) -> Path:
+        """Its run folder."""
+        return self.cwd / "runs" / "small"
+
+    @property
+    def shards(self) -> Path:
+        """Its shard folder."""
+        (folder,) = (self.cwd / "data" / "shards").iterdir()
+        return folder
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
+    cwd = tmp_path_factory.mktemp("small")
+    arguments = (*SMALL, "name=small")
+    result = run_module("harness.loso", *arguments, cwd=cwd)
+    assert result.status == 0, result.stderr
+    return SmallStudy(cwd, arguments, result)
+
+
+@pytest.fixture(scope="session")
+def grid_clips() -> Path:
+    """Return the folder of real talking faces, or skip."""
+    folder = SHARED / "media" / "grid"
+    if not folder.is_dir():
+        pytest.skip("the real clips (../shared/media/grid) are not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def face_models() -> Path:
+    """Return the folder of face detector files, or skip."""
+    folder = SHARED / "models"
+    if not folder.is_dir():
+        pytest.skip("the face detector files (../shared/models) are not on this machine")
+    return folder
