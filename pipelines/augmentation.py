@@ -14,6 +14,8 @@ LARGEST_SHIFT = 1 / 16
 """Of a face crop's side, in each direction."""
 LARGEST_GAIN = 0.25
 """Change of a clip's contrast, and half of it of its brightness."""
+LARGEST_TINT = 0.15
+"""Change of each colour's share: light and skin differ between people, expressions don't."""
 LARGEST_MASK = 1 / 6
 """Of an audio image's rows, and of its columns (SpecAugment, Park et al. 2019)."""
 
@@ -27,9 +29,28 @@ def augmented(clip: ClipTensors, generator: torch.Generator) -> ClipTensors:
     )
 
 
+def draw_segments(clip: ClipTensors, count: int, generator: torch.Generator) -> ClipTensors:
+    """Return a clip with `count` of its segments, drawn at random, and only their frames.
+
+    Neighbouring segments are nearly alike: with few of each, a batch holds more different clips
+    for the same work.
+    """
+    if clip.segments <= count:
+        return clip
+    drawn = torch.randperm(clip.segments, generator=generator)[:count].sort().values
+    frames, indices = torch.unique(clip.frame_indices[drawn], return_inverse=True)
+    return replace(
+        clip,
+        crops=clip.crops[frames],
+        audio_images=clip.audio_images[drawn],
+        frame_indices=indices,
+    )
+
+
 def _vary_faces(crops: Tensor, generator: torch.Generator) -> Tensor:
     """Mirror, shift and relight crops uint8 [n, 3, side, side]."""
     mirror, gain, offset = torch.rand(3, generator=generator).tolist()
+    tint = 1 + LARGEST_TINT * (2 * torch.rand(3, generator=generator) - 1)
     side = crops.shape[-1]
     reach = max(1, round(LARGEST_SHIFT * side))
     down, right = torch.randint(0, 2 * reach + 1, (2,), generator=generator).tolist()
@@ -40,6 +61,7 @@ def _vary_faces(crops: Tensor, generator: torch.Generator) -> Tensor:
     brightness = 255 * LARGEST_GAIN / 2 * (2 * offset - 1)
     middle = varied.mean()
     varied = (varied - middle) * contrast + middle + brightness
+    varied = varied * tint.view(1, 3, 1, 1)
     relit: Tensor = varied.round().clamp(0, 255).to(torch.uint8)
     return relit
 

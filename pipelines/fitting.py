@@ -30,6 +30,8 @@ class Fit:
 
     name: str
     epochs: int
+    schedule: str
+    """`constant` learning rates, or `cosine`: falling to zero over the epochs."""
     patience: int
     """Epochs without a lower validation loss after which training stops."""
     seed: int
@@ -66,6 +68,9 @@ def fit(
     """
     groups = [{"params": parameters, "lr": rate} for rate, parameters in rates if parameters]
     optimiser = torch.optim.Adam(groups)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda done: _rate_factor(settings.schedule, done, settings.epochs)
+    )
     # Dropout draws from the global generator; the order of the items has one of its own.
     torch.manual_seed(settings.seed)
     shuffle = torch.Generator().manual_seed(settings.seed)
@@ -74,6 +79,7 @@ def fit(
         network.train()
         order = torch.randperm(items, generator=shuffle).tolist()
         trained = _train(network, optimiser, batches(order), settings)
+        schedule.step()
         network.eval()
         held_out = _evaluate(validation())
         settings.on_epoch({"network": settings.name, "epoch": epoch, **trained, **held_out})
@@ -87,6 +93,12 @@ def fit(
     if best_state is not None:
         network.load_state_dict(best_state)
     return best_epoch
+
+
+def _rate_factor(schedule: str, done: int, epochs: int) -> float:
+    if schedule == "constant":
+        return 1.0
+    return 0.5 * (1.0 + math.cos(math.pi * done / epochs))
 
 
 def _train(

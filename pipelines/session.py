@@ -94,6 +94,7 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
     for name, value in {}.items() if verbose else _QUIET.items():
         os.environ.setdefault(name, value)
     import ray
+    import ray.data  # brings its own loggers, which quiet_libraries() then finds
 
     options: dict[str, Any] = {
         "log_to_driver": verbose,

@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from pipelines.augmentation import augmented
+from pipelines.augmentation import augmented, draw_segments
 from pipelines.errors import require, require_one_of
 from pipelines.fitting import Batch, Fit, fit
 from pipelines.inputs import ClipTensors, Wall
@@ -47,12 +47,16 @@ class TrainingConfig:
     patience: int = 5
     """Epochs without a lower validation loss after which a network stops."""
     clips_per_batch: int = 4
-    """Stage 1 takes whole clips, so that each unique frame passes the trunk once."""
+    """Stage 1 goes by clips, so that each unique frame passes the trunk once."""
+    segments_per_clip: int | None = None
+    """Segments that an epoch of stage 1 draws of each clip; unset: all."""
     segments_per_batch: int = 32
+    schedule: str = "constant"
+    """Of the learning rates: `constant`, or `cosine` falling to zero over the epochs."""
     trunk_rate: float = 1e-4
     head_rate: float = 1e-3
     augment: bool = False
-    """Mirror, shift and relight faces and mask audio images while a whole network is trained."""
+    """Mirror, shift and tint faces and mask audio images while a whole network is trained."""
     class_weights: bool = True
     """Weigh each class by the inverse of its share of the training segments."""
     cache_mb: int = 2048
@@ -60,6 +64,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         require_one_of("training.trunk", self.trunk, ("full", "frozen"))
+        require_one_of("training.schedule", self.schedule, ("constant", "cosine"))
         require_one_of("training.rescaling", self.rescaling, ("row", "channel"))
         for name in (
             "audio_epochs",
@@ -72,6 +77,11 @@ class TrainingConfig:
         ):
             value = getattr(self, name)
             require(value >= 1, f"training.{name} ({value}) must be at least 1")
+        drawn = self.segments_per_clip
+        require(
+            drawn is None or drawn >= 1,
+            f"training.segments_per_clip ({drawn}) must be at least 1, or null for all",
+        )
         for name in ("trunk_rate", "head_rate"):
             value = getattr(self, name)
             require(value > 0, f"training.{name} ({value}) must be greater than 0")
@@ -148,17 +158,21 @@ class SplitTraining:
         network: AudioNetwork | VisualNetwork = self.audio if name == "audio" else self.visual
         fit_phase, choose_phase = STAGE_1_PHASES
         # A frozen trunk's features are kept, so what it sees must not vary.
-        augment = self.config.augment and self.config.trunk == "full"
+        varied = self.config.trunk == "full"
+        augment = self.config.augment and varied
+        drawn = self.config.segments_per_clip if varied else None
         variation = torch.Generator().manual_seed(seed_for(self.task.seed, name, "augment"))
 
-        def scores(phase: str, clip_ids: Sequence[str]) -> Tensor:
-            clips = [self.wall.read(phase, clip_id) for clip_id in clip_ids]
-            if augment and phase == fit_phase:
-                clips = [augmented(clip, variation) for clip in clips]
+        def scores(clips: Sequence[ClipTensors]) -> Tensor:
             return network.scores(self._segment_features(name, clips))
 
         def batch(phase: str, clip_ids: Sequence[str]) -> Batch:
-            return Batch(partial(scores, phase, clip_ids), self._segment_labels(phase, clip_ids))
+            clips = [self.wall.read(phase, clip_id) for clip_id in clip_ids]
+            if drawn is not None and phase == fit_phase:
+                clips = [draw_segments(clip, drawn, variation) for clip in clips]
+            if augment and phase == fit_phase:
+                clips = [augmented(clip, variation) for clip in clips]
+            return Batch(partial(scores, clips), self._segment_labels(clips))
 
         head = [p for key, p in network.named_parameters() if not key.startswith("trunk.")]
         trunk = [p for p in network.trunk.parameters() if p.requires_grad]
@@ -243,7 +257,7 @@ class SplitTraining:
         clips = [self.wall.read(phase, clip_id) for clip_id in clip_ids]
         audio = torch.cat([self._segment_features("audio", [clip]) for clip in clips])
         visual = torch.cat([self._segment_features("visual", [clip]) for clip in clips])
-        return _Features(audio, visual, self._segment_labels(phase, clip_ids))
+        return _Features(audio, visual, self._segment_labels(clips))
 
     # Test
 
@@ -292,6 +306,7 @@ class SplitTraining:
             Fit(
                 name=name,
                 epochs=epochs,
+                schedule=self.config.schedule,
                 patience=self.config.patience,
                 seed=seed_for(self.task.seed, name, "fit"),
                 class_weights=self.class_weights,
@@ -303,16 +318,10 @@ class SplitTraining:
             validation=validation,
         )
 
-    def _segment_labels(self, phase: str, clip_ids: Sequence[str]) -> Tensor:
+    def _segment_labels(self, clips: Sequence[ClipTensors]) -> Tensor:
         """Return one label a segment, [segments]."""
-        return torch.tensor(
-            [
-                self.labels[clip_id]
-                for clip_id in clip_ids
-                for _ in range(self.wall.read(phase, clip_id).segments)
-            ],
-            device=self.device,
-        )
+        labels = [self.labels[clip.clip_id] for clip in clips for _ in range(clip.segments)]
+        return torch.tensor(labels, device=self.device)
 
     def _weigh_classes(self) -> Tensor | None:
         """Return the inverse share of each class among training segments, mean 1 over present."""

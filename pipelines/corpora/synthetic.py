@@ -34,7 +34,7 @@ class SyntheticConfig:
     """Clips of each subject and emotion; each take has its own sentence."""
     signal: str = "both"
     """Which modality carries the emotion: both, audio, visual or none."""
-    difficulty: float = 0.5
+    difficulty: float = 0.25
     """0 (strong expressions, clean recordings) to 1 (weak, ambiguous and noisy ones)."""
     seed: int = 0
 

@@ -22,7 +22,8 @@ class FacesConfig:
     min_confidence: float = 0.5
     """Score below which a detection is no face; for `haar` see `HaarDetector`."""
     min_face: float = 0.25
-    """Smallest side of a face that `haar` looks for, as a part of the frame's height."""
+    """Smallest side of a face that `haar` looks for at once, as a part of the frame's height; where
+    there is none, it looks for smaller ones down to a tenth, which takes longer."""
     max_missing: float = 0.5
     """Part of a clip's frames without a face above which the clip is dropped."""
     margin: float = 0.0

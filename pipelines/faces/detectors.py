@@ -15,6 +15,8 @@ from pipelines.faces.weights import model_paths
 Frames = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.float32]
 
+_SMALLEST_FACE = 0.1
+"""Part of the frame's height below which `haar` looks for no face at all."""
 _SSD_SIDE = 300
 _SSD_MEAN = (104.0, 177.0, 123.0)
 
@@ -72,19 +74,31 @@ class HaarDetector:
         """See `FaceDetector.detect`."""
         import cv2
 
-        found = []
+        found: list[Boxes] = []
         for frame in frames:
             small, scale = _shrink(frame, self._width)
             grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
-            side = max(20, round(self._min_face * grey.shape[0]))
-            places, hits = self._cascade.detectMultiScale2(
-                grey, scaleFactor=1.1, minNeighbors=self._hits, minSize=(side, side)
-            )
-            counts = np.asarray(hits, dtype=np.float32).reshape(-1)
-            corners = np.asarray(places, dtype=np.float32).reshape(-1, 4)
-            corners[:, 2:] += corners[:, :2]
-            found.append(np.column_stack([corners * scale, counts / (counts + 3)]))
-        return [boxes.astype(np.float32) for boxes in found]
+            # Small windows take most of the time: they are looked at where no large face is.
+            boxes = self._search(grey, self._min_face, 1.0)
+            if len(boxes) == 0:
+                boxes = self._search(grey, _SMALLEST_FACE, self._min_face)
+            found.append((boxes * [scale, scale, scale, scale, 1.0]).astype(np.float32))
+        return found
+
+    def _search(self, grey: Frames, smallest: float, largest: float) -> Boxes:
+        """Boxes and scores [k, 5] of faces with a side between two parts of the frame's height."""
+        low, high = (max(20, round(part * grey.shape[0])) for part in (smallest, largest))
+        places, hits = self._cascade.detectMultiScale2(
+            grey,
+            scaleFactor=1.1,
+            minNeighbors=self._hits,
+            minSize=(low, low),
+            maxSize=(high, high),
+        )
+        counts = np.asarray(hits, dtype=np.float32).reshape(-1)
+        corners = np.asarray(places, dtype=np.float32).reshape(-1, 4)
+        corners[:, 2:] += corners[:, :2]
+        return np.column_stack([corners, counts / (counts + 3)])
 
 
 class YuNetDetector:
