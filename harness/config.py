@@ -10,6 +10,7 @@ from harness.splits import ProtocolConfig
 from harness.tracking import TrackingConfig
 from pipelines.config import PipelineConfig, register_schema, settings_of, to_plain
 from pipelines.storage import content_digest, digest_of
+from pipelines.training import TRAINING_VERSION
 
 
 @dataclass
@@ -37,6 +38,7 @@ def config_digest(config: StudyConfig) -> str:
         "training": training,
         "protocol": to_plain(config.protocol),
         "seed": config.seed,
+        "arithmetic_version": TRAINING_VERSION,
         "trial_threads": config.cluster.trial_cpus,
         "trial_on_gpu": config.cluster.trial_gpus > 0,
     }

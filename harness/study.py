@@ -20,7 +20,7 @@ from harness.scheduling import run_splits
 from harness.splits import Plan, Split, check_divisible, plan_splits
 from harness.tracking import Tracker
 from pipelines.command_line import run_command
-from pipelines.config import CONF, compose_config, to_plain, to_yaml
+from pipelines.config import CONF, compose_config, describe_settings, to_plain, to_yaml
 from pipelines.errors import require
 from pipelines.networks.backbones import build_backbone
 from pipelines.preprocess import CorpusPlan, prepare
@@ -44,7 +44,7 @@ class Study:
         corpus = str(config.corpus.name)
         self.corpus = corpus
         self.name = config.name or f"{config.protocol.kind}-{corpus}-{self.digest[:8]}"
-        self.folder = Path(config.paths.runs) / self.name
+        self.folder = Path(config.paths.runs).absolute() / self.name
         self.classes = sorted({outcome.emotion for outcome in shards.outcomes})
         self.outcomes = {outcome.clip_id: outcome for outcome in shards.outcomes}
         self.ledger = Ledger(self.folder / "splits")
@@ -277,4 +277,11 @@ def study_command(
             print_summary(outcome.summary, outcome.folder, outcome.tracker)
         return ALL_DONE if outcome.summary["complete"] else SOME_FAILED
 
-    return run_command(f"python -m harness.{module}", description, examples, run, arguments)
+    return run_command(
+        f"python -m harness.{module}",
+        description,
+        examples,
+        run,
+        arguments,
+        lambda: describe_settings("study", StudyConfig),
+    )

@@ -23,7 +23,7 @@ def run_command(
     examples: Sequence[str],
     run: Run,
     arguments: Sequence[str] | None,
-    settings: str = "",
+    settings: Callable[[], str],
 ) -> int:
     """Parse the command line, run, and turn a user's mistake into one line and status 2.
 
@@ -34,14 +34,14 @@ def run_command(
         run: takes the parsed options (`overrides`, `verbose`, `json`) and a reporter; returns the
             exit status.
         arguments: the command line; None takes the process' own.
-        settings: text on the settings, for --help.
+        settings: makes the text on the settings, for --help only.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    shown = settings() if {"-h", "--help"} & set(arguments) else ""
     parser = argparse.ArgumentParser(
         prog=program,
         description=description,
-        epilog="\n".join(
-            [settings, "", "examples:", *(f"  {example}" for example in examples)]
-        ).lstrip(),
+        epilog="\n".join(["examples:", *(f"  {example}" for example in examples), "", shown]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

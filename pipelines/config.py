@@ -174,10 +174,16 @@ def _groups() -> list[str]:
     return sorted(path.name for path in CONF.iterdir() if path.is_dir())
 
 
-def describe_groups() -> str:
-    """Return the choices of every group in conf/, a line each, for --help."""
-    lines = []
+def describe_settings(primary: str, schema: type) -> str:
+    """Return the choices of every group in conf/ and every setting with its default, for --help."""
+    lines = ["groups of settings:"]
     for group in _groups():
         choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         lines.append(f"  {group + '=':<10} {' | '.join(choices)}")
+    lines += ["", "settings and their defaults:"]
+    composed = OmegaConf.create(to_plain(compose_config(primary, schema, [])))
+    for key in dict.fromkeys(known_keys(schema)):
+        value = OmegaConf.select(composed, key, default="")
+        if not OmegaConf.is_config(value):
+            lines.append(f"  {key}={'null' if value is None else value}")
     return "\n".join(lines)

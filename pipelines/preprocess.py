@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.command_line import run_command
-from pipelines.config import PipelineConfig, compose_config, settings_of
+from pipelines.config import PipelineConfig, compose_config, describe_settings, settings_of
 from pipelines.corpora.listing import ClipMaker, clips_to_make, list_clips
 from pipelines.errors import require
 from pipelines.faces import weights_digest
@@ -208,6 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ],
         run,
         arguments,
+        lambda: describe_settings("pipeline", PipelineConfig),
     )
 
 

@@ -26,6 +26,8 @@ from pipelines.networks.fusion import FusionConfig, FusionNetwork
 from pipelines.networks.recognisers import AudioNetwork, VisualNetwork
 from pipelines.split_task import Row, SegmentPrediction, SplitResult, SplitTask, seed_for
 
+TRAINING_VERSION = 1
+"""Raised whenever the same clips and settings would give other predictions than before."""
 STAGE_1_PHASES = ("stage1_fit", "stage1_choose")
 STAGE_2_PHASES = ("stage2_fit", "stage2_choose")
 _Item = TypeVar("_Item")

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT / ".." / "shared"
+from media_files import GRID, MODELS
 
 SMALL = (
     "corpus.subjects=3",
@@ -86,16 +84,14 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
 @pytest.fixture(scope="session")
 def grid_clips() -> Path:
     """Return the folder of real talking faces, or skip."""
-    folder = SHARED / "media" / "grid"
-    if not folder.is_dir():
+    if not GRID.is_dir():
         pytest.skip("the real clips (../shared/media/grid) are not on this machine")
-    return folder
+    return GRID.resolve()
 
 
 @pytest.fixture(scope="session")
 def face_models() -> Path:
     """Return the folder of face detector files, or skip."""
-    folder = SHARED / "models"
-    if not folder.is_dir():
+    if not MODELS.is_dir():
         pytest.skip("the face detector files (../shared/models) are not on this machine")
-    return folder
+    return MODELS.resolve()

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from media_files import MODELS
 
 from pipelines.corpora.synthetic import SyntheticConfig, clips, role_of
 from pipelines.synthesis.acting import act, draw_ramp
@@ -20,7 +21,6 @@ from pipelines.synthesis.performance import perform
 from pipelines.synthesis.seeds import stream
 from pipelines.synthesis.speech import Timing
 
-MODELS = Path(__file__).parents[2] / "../shared/models"
 FRAMES_PER_CLIP = 3
 
 Detector = Callable[[npt.NDArray[np.uint8]], Box | None]
