@@ -140,7 +140,7 @@ def test_beta_follows_the_modality_that_carries_the_label(salient: str) -> None:
     noise = torch.randn(2, 256, 8, generator=generator)
     telling = 0.5 * noise[0]
     telling[:, 0] += 2.0 * labels - 1.0
-    pair = (telling, noise[1]) if salient == "audio" else (noise[1], telling)
+    pair = (telling, 3 * noise[1]) if salient == "audio" else (3 * noise[1], telling)
     # Each modality keeps a feature of its own, as the outputs of two networks do.
     audio, visual = pair[0].clone(), pair[1].clone()
     audio[:, 7], visual[:, 7] = 1.0, -1.0

@@ -1,0 +1,1 @@
+"""Measures speed and memory; results are kept under benchmarks/results/."""

@@ -1,0 +1,76 @@
+"""A command with all processes that it starts, timed and weighed from outside (Linux)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SAMPLE_EVERY_S = 0.25
+MARK = "BENCHMARK_MARK"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a command took."""
+
+    status: int
+    seconds: float
+    peak_bytes: int
+    """Largest sum over all its processes at one moment; shared pages count once (PSS)."""
+    peak_processes: int
+    stdout: str
+    stderr: str
+
+
+def measure(command: Sequence[str], cwd: Path) -> Measured:
+    """Run a command and sample the memory of every process that inherits its environment."""
+    mark = uuid.uuid4().hex
+    peak, most = 0, 0
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env={**os.environ, MARK: mark},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    ended = threading.Event()
+
+    def sample() -> None:
+        nonlocal peak, most
+        while not ended.wait(SAMPLE_EVERY_S):
+            sizes = _sizes(f"{MARK}={mark}".encode())
+            peak, most = max(peak, sum(sizes)), max(most, len(sizes))
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    stdout, stderr = process.communicate()
+    seconds = time.perf_counter() - start
+    ended.set()
+    sampler.join()
+    return Measured(process.returncode, seconds, peak, most, stdout, stderr)
+
+
+def _sizes(mark: bytes) -> list[int]:
+    """Return the proportional set size in bytes of each process that carries the mark."""
+    sizes = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            # Daemons leave their parent but keep their environment.
+            if mark not in (folder / "environ").read_bytes():
+                continue
+            for line in (folder / "smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    sizes.append(int(line.split()[1]) * 1024)
+        except (OSError, ProcessLookupError):
+            continue  # it ended while we looked
+    return sizes

@@ -1,0 +1,232 @@
+"""Epochs, their rates and the one that is kept, against figures worked out by hand."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipelines.fitting import Batch, Fit, fit
+from pipelines.split_task import Row
+
+INPUTS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.5], [0.5, 1.0]])
+LABELS = torch.tensor([0, 1, 0, 1])
+
+
+def settings(**changes: object) -> Fit:
+    defaults: dict[str, object] = {
+        "name": "audio",
+        "epochs": 6,
+        "schedule": "constant",
+        "patience": 100,
+        "seed": 1,
+        "class_weights": None,
+        "on_epoch": lambda row: None,
+    }
+    return Fit(**{**defaults, **changes})  # type: ignore[arg-type]
+
+
+class Student:
+    """A linear network, and a record of every epoch that it went through."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        torch.manual_seed(0)
+        self.network = nn.Linear(2, 2)
+        self.scale = scale
+        self.rows: list[Row] = []
+        self.states: list[dict[str, Tensor]] = []
+        self.orders: list[list[int]] = []
+
+    def on_epoch(self, row: Row) -> None:
+        self.rows.append(row)
+        self.states.append(copy.deepcopy(self.network.state_dict()))
+
+    def batch(self, items: list[int], labels: Tensor = LABELS) -> Batch:
+        return Batch(lambda: self.scale * self.network(INPUTS[items]), labels[items])
+
+    def batches(self, order: list[int]) -> Iterable[Batch]:
+        self.orders.append(order)
+        return (self.batch(order[i : i + 2]) for i in range(0, len(order), 2))
+
+    def fit(
+        self,
+        validation: Callable[[], Iterable[Batch]] = lambda: (),
+        rate: float = 0.05,
+        **c: object,
+    ) -> int:
+        return fit(
+            self.network,
+            settings(on_epoch=self.on_epoch, **c),
+            rates=[(rate, list(self.network.parameters()))],
+            items=len(INPUTS),
+            batches=self.batches,
+            validation=validation,
+        )
+
+    def losses(self) -> list[float]:
+        return [float(row["validation_loss"]) for row in self.rows]
+
+
+def test_the_epoch_with_the_lowest_validation_loss_is_kept() -> None:
+    student = Student()
+    # Three right labels of four: first it learns, then its growing certainty costs more.
+    wrong = torch.tensor([0, 1, 0, 0])
+    chosen = student.fit(lambda: [student.batch([0, 1, 2, 3], wrong)], rate=0.5, epochs=20)
+    losses = student.losses()
+    assert len(losses) == 20
+    assert chosen == 1 + losses.index(min(losses))
+    assert 1 < chosen < 20
+    for name, value in student.network.state_dict().items():
+        assert torch.equal(value, student.states[chosen - 1][name])
+        assert not torch.equal(value, student.states[-1][name])
+
+
+def test_the_first_of_equally_good_epochs_is_kept() -> None:
+    student = Student()
+    still = Batch(lambda: torch.zeros(2, 2), torch.tensor([0, 1]))
+    assert student.fit(lambda: [still]) == 1
+    assert torch.equal(student.network.weight, student.states[0]["weight"])
+
+
+def test_training_stops_after_so_many_epochs_without_a_lower_loss() -> None:
+    losses = iter([3.0, 2.0, 2.5, 1.0, 1.5, 1.0, 1.2, 0.1])
+
+    def validation() -> Iterator[Batch]:
+        # Scores of [0, log(exp(loss) - 1)] cost exactly `loss` where class 0 is right.
+        worse = math.log(math.expm1(next(losses)))
+        yield Batch(lambda: torch.tensor([[0.0, worse]]), torch.tensor([0]))
+
+    student = Student()
+    assert student.fit(validation, patience=3, epochs=8) == 4
+    assert student.losses() == pytest.approx([3.0, 2.0, 2.5, 1.0, 1.5, 1.0, 1.2])
+
+
+def test_without_validation_the_last_epoch_is_kept() -> None:
+    student = Student()
+    assert student.fit(epochs=5, patience=1) == 5
+    assert [row["epoch"] for row in student.rows] == [1, 2, 3, 4, 5]
+    assert all("validation_loss" not in row for row in student.rows)
+    assert torch.equal(student.network.weight, student.states[-1]["weight"])
+
+
+def test_figures_of_an_epoch_are_those_worked_by_hand() -> None:
+    student = Student()
+    weights = torch.tensor([3.0, 0.5])
+    before = student.network(INPUTS).log_softmax(1).detach()
+    student.fit(
+        # In two batches of unequal size: the mean is over segments, not over batches.
+        lambda: [student.batch([0, 1, 2]), student.batch([3])],
+        rate=1e-12,
+        epochs=1,
+        class_weights=weights,
+    )
+    loss = 0.0
+    for first in (0, 2):
+        batch = student.orders[0][first : first + 2]
+        share = weights[LABELS[batch]]
+        of_batch = -(share * before[batch, LABELS[batch]]).sum() / share.sum()
+        loss += float(of_batch) / 2
+    hits = before.argmax(1) == LABELS
+    row = student.rows[0]
+    assert row["network"] == "audio"
+    assert row["train_loss"] == pytest.approx(loss, abs=1e-6)
+    assert row["train_accuracy"] == pytest.approx(float(hits.double().mean()))
+    # The validation loss is unweighted: it must compare across splits.
+    plain = -before[torch.arange(4), LABELS].mean()
+    assert row["validation_loss"] == pytest.approx(float(plain), abs=1e-6)
+    assert row["validation_accuracy"] == pytest.approx(float(hits.double().mean()))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        ("constant", [1.0, 1.0, 1.0, 1.0]),
+        ("cosine", [1.0, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]),
+    ],
+)
+def test_rates_follow_their_schedule_and_stay_apart(schedule: str, factors: list[float]) -> None:
+    slow, fast = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+    network = nn.Module()
+    network.register_parameter("slow", slow)
+    network.register_parameter("fast", fast)
+    places: list[tuple[float, float]] = [(0.0, 0.0)]
+
+    def scores() -> Tensor:
+        return torch.stack([slow + fast, -slow - fast], dim=1)
+
+    fit(
+        network,
+        settings(
+            epochs=4,
+            schedule=schedule,
+            on_epoch=lambda row: places.append((slow.item(), fast.item())),
+        ),
+        rates=[(1e-5, [slow]), (1e-4, [fast]), (1.0, [])],
+        items=1,
+        batches=lambda order: [Batch(scores, torch.tensor([0]))],
+        validation=lambda: (),
+    )
+    # Adam's step under a gradient that hardly changes is the rate itself.
+    steps = torch.tensor(places).double().diff(dim=0)
+    expected = torch.tensor(factors).double()
+    torch.testing.assert_close(steps[:, 0], 1e-5 * expected, rtol=1e-3, atol=1e-10)
+    torch.testing.assert_close(steps[:, 1], 1e-4 * expected, rtol=1e-3, atol=1e-9)
+
+
+def test_each_epoch_takes_every_item_once_in_an_order_of_the_seed() -> None:
+    def orders(seed: int, disturb: int) -> list[list[int]]:
+        student = Student()
+        torch.manual_seed(disturb)
+        student.fit(seed=seed, epochs=8)
+        return student.orders
+
+    first = orders(seed=1, disturb=0)
+    assert all(sorted(order) == [0, 1, 2, 3] for order in first)
+    assert len({tuple(order) for order in first}) > 2
+    assert orders(seed=1, disturb=99) == first
+    assert orders(seed=2, disturb=0) != first
+
+
+def test_training_and_scoring_modes_are_where_they_belong() -> None:
+    student = Student()
+    modes: dict[str, set[bool]] = {"train": set(), "score": set()}
+
+    def watched(kind: str) -> Batch:
+        def scores() -> Tensor:
+            modes[kind].add(student.network.training)
+            assert torch.is_grad_enabled() == (kind == "train")
+            result: Tensor = student.network(INPUTS)
+            return result
+
+        return Batch(scores, LABELS)
+
+    fit(
+        student.network,
+        settings(epochs=2),
+        rates=[(0.1, list(student.network.parameters()))],
+        items=1,
+        batches=lambda order: [watched("train")],
+        validation=lambda: [watched("score")],
+    )
+    assert modes == {"train": {True}, "score": {False}}
+    assert not student.network.training
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_said_at_once_with_what_to_lower(value: float) -> None:
+    student = Student(scale=value)
+    with pytest.raises(FloatingPointError, match=r"audio network.*training\.trunk_rate") as raised:
+        student.fit()
+    assert "training.head_rate" in str(raised.value)
+    assert student.rows == []
+
+
+def test_a_validation_loss_that_is_never_finite_is_no_choice_and_no_end() -> None:
+    student = Student()
+    broken = Batch(lambda: torch.full((1, 2), math.nan), torch.tensor([0]))
+    assert student.fit(lambda: [broken], patience=1, epochs=3) == 3
+    assert len(student.rows) == 3
