@@ -131,6 +131,10 @@ class _Watch(tune.Callback):
     ) -> None:
         self._on_done, self._on_epoch = on_done, on_epoch
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave nothing behind: Tune pickles its callbacks for a restore that is never done."""
+        return {}
+
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
     ) -> None:

@@ -150,7 +150,12 @@ class MlflowStudy:
         child = (
             known.info.run_id
             if known is not None
-            else self._create(split.split_id, tags, {**parameters, "held_out": split.held_out})
+            else self._create(
+                split.split_id,
+                tags,
+                {**parameters, "held_out": split.held_out},
+                seconds_ago=sum(entry.seconds.values()),
+            )
         )
         self._log_metrics(child, [*_curves(entry), *((k, v, 0) for k, v in figures.items())])
         if entry.error:
@@ -199,12 +204,20 @@ class MlflowStudy:
             if not token:
                 return found
 
-    def _create(self, name: str, tags: Mapping[str, str], parameters: Mapping[str, Any]) -> str:
+    def _create(
+        self,
+        name: str,
+        tags: Mapping[str, str],
+        parameters: Mapping[str, Any],
+        seconds_ago: float = 0.0,
+    ) -> str:
         from mlflow.entities import Param
 
         run = self._client.create_run(
             self._experiment_id,
             run_name=name,
+            # A split is sent when it is done: its duration is what it took, not the sending.
+            start_time=int((time.time() - seconds_ago) * 1000),
             tags={**self._tags, "study": self._name, **tags},
         )
         run_id = str(run.info.run_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -43,6 +45,27 @@ def run_module(module: str, *arguments: str, cwd: Path, **environment: str) -> R
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def run_in_terminal(module: str, *arguments: str, cwd: Path) -> Result:
+    """Run `python -m module` in a terminal of its own; stdout is all that the screen was sent."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        cwd=cwd,
+        env=clean_environment(TERM="xterm", COLUMNS="100"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    screen = b""
+    # Reading fails, rather than ending, when the last process has closed the terminal.
+    with contextlib.suppress(OSError):
+        while part := os.read(ours, 65536):
+            screen += part
+    os.close(ours)
+    return Result(process.wait(), screen.decode(errors="replace"), "")
 
 
 def clean_environment(**changes: str) -> dict[str, str]:

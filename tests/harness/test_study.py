@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import SMALL, Result, SmallStudy, clean_environment, run_module
+from conftest import SMALL, Result, SmallStudy, clean_environment, run_in_terminal, run_module
 from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
@@ -235,10 +237,20 @@ def test_the_same_seed_gives_the_same_predictions_with_another_number_of_workers
         assert one.equals(pq.read_table(tmp_path / "runs" / "small" / name))
 
 
-def test_another_seed_gives_other_probabilities(small_study: SmallStudy, tmp_path: Path) -> None:
+def test_in_a_terminal_each_stage_is_one_live_line_and_another_seed_gives_other_probabilities(
+    small_study: SmallStudy, tmp_path: Path
+) -> None:
     cwd = copy_of(small_study, tmp_path, runs=False)
-    other = run_module("harness.loso", *small_study.arguments, "seed=1", cwd=cwd)
-    assert other.status == 0
+    other = run_in_terminal("harness.loso", *small_study.arguments, "seed=1", cwd=cwd)
+    assert other.status == 0, other.stdout
+    assert re.search(r"train.*1/3.*epoch", other.stdout)
+    # A live line is drawn over and over: it ends in a carriage return, never in a new line.
+    assert other.stdout.count("epoch") > 3
+    assert not [
+        line for line in other.stdout.split("\r\n") if re.search(r"1/3.*epoch.*$", line[-80:])
+    ]
+    for stage in ("preprocess: 18 clips were done before", "train: 3 of 3 in"):
+        assert other.stdout.count(stage) == 1
     one = pq.read_table(small_study.folder / "predictions.parquet")
     two = pq.read_table(cwd / "runs" / "small" / "predictions.parquet")
     assert one["clip_id"].to_pylist() == two["clip_id"].to_pylist()
@@ -278,6 +290,48 @@ def test_a_study_killed_in_its_training_goes_on_to_the_same_result(
         assert store.execute("select count(*) from runs where status = 'FINISHED'").fetchone() == (
             4,
         )
+
+
+def trial_processes(mark: str) -> list[int]:
+    """Return the processes of running trials that inherited an environment variable."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            name = (folder / "cmdline").read_bytes().split(b"\0")[0]
+            if (
+                name.startswith(b"ray::ImplicitFunc")
+                and mark.encode() in (folder / "environ").read_bytes()
+            ):
+                found.append(int(folder.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def test_a_trial_killed_in_its_work_is_tried_again_and_changes_nothing(
+    small_study: SmallStudy, tmp_path: Path
+) -> None:
+    cwd = copy_of(small_study, tmp_path, runs=False)
+    mark = f"TEST_MARK={tmp_path}"
+    command = [sys.executable, "-m", "harness.loso", *small_study.arguments]
+    driver = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=clean_environment(TEST_MARK=str(tmp_path)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 300
+    while not (running := trial_processes(mark)) and time.monotonic() < deadline:
+        assert driver.poll() is None, "the study ended before a trial could be killed"
+        time.sleep(0.02)
+    os.kill(running[0], signal.SIGKILL)
+    _, said = driver.communicate(timeout=600)
+    assert driver.returncode == 0, said
+    for name in ("predictions.parquet", "segment_predictions.parquet"):
+        one = pq.read_table(small_study.folder / name)
+        assert one.equals(pq.read_table(cwd / "runs" / "small" / name))
 
 
 def test_a_split_that_fails_makes_the_study_incomplete_and_is_tried_again(

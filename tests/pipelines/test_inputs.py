@@ -135,7 +135,7 @@ def test_room_that_was_made_can_be_used_again() -> None:
     for clip_id in "abcdef":
         cache[clip_id]
     reader.read.clear()
-    cache["e"], cache["f"]  # noqa: B018
+    assert [cache[clip_id].clip_id for clip_id in "ef"] == ["e", "f"]
     assert reader.read == []
 
 

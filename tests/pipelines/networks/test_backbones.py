@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models import VGG19_Weights, vgg19
+from torchvision.models import VGG, VGG19_Weights, vgg19
 
 from pipelines.errors import UsageError
 from pipelines.networks.backbones import (
@@ -34,7 +34,7 @@ class Loaded:
     def __init__(self, folder: Path) -> None:
         path = folder / "vgg19.pth"
         torch.manual_seed(3)
-        self.reference: nn.Module = vgg19(weights=None, init_weights=False).eval()
+        self.reference: VGG = vgg19(weights=None, init_weights=False).eval()
         # A shifted middle, so that forgotten biases and a forgotten last ReLU both show.
         with torch.no_grad():
             for name, parameter in self.reference.named_parameters():

@@ -65,16 +65,16 @@ def test_the_score_is_signed() -> None:
     beta = attention(torch.tensor([[[1.0], [-1.0]]], dtype=torch.float64))[1][0]
     # With the absolute value of equation 6's bars both would be 0.5.
     expected = np.exp(np.tanh(1.0)) / (np.exp(np.tanh(1.0)) + np.exp(-np.tanh(1.0)))
-    assert float(beta[0]) == pytest.approx(expected, abs=1e-12)
+    assert beta[0].item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_beta_is_non_negative_and_sums_to_one_over_the_modalities() -> None:
     network = FusionNetwork(8, 8, 3, FusionConfig(attention_size=5)).double()
     _, beta = network(100 * random(50, 8), 100 * random(50, 8, seed=1))
     assert beta.shape == (50, 2)
-    assert float(beta.min()) >= 0
+    assert beta.min().item() >= 0
     np.testing.assert_allclose(array(beta).sum(axis=1), 1.0, rtol=0, atol=1e-12)
-    assert float(beta.std()) > 0  # it is not the same for every segment
+    assert beta.std().item() > 0  # it is not the same for every segment
 
 
 @pytest.mark.parametrize(("audio_size", "visual_size"), [(6, 4), (4, 6)])

@@ -1,0 +1,123 @@
+"""A study's digest changes with what changes its results, and with nothing else."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.config import StudyConfig, config_digest
+from pipelines.config import compose_config
+from pipelines.errors import UsageError
+from pipelines.training import TRAINING_VERSION
+
+
+@cache
+def compose(*overrides: str) -> StudyConfig:
+    return compose_config("study", StudyConfig, overrides)
+
+
+def digest(*overrides: str) -> str:
+    return config_digest(compose(*overrides))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "paths.data=/elsewhere",
+        "paths.runs=/elsewhere",
+        "name=mine",
+        "preprocess.workers=3",
+        "preprocess.time_limit_s=5",
+        "preprocess.clips_per_child=7",
+        "faces.model_dir=/models",
+        "training.cache_mb=100",
+        "cluster.cpus=1",
+        "cluster.trial_retries=0",
+        "cluster.object_store_mb=200",
+        "tracking.enabled=false",
+        "tracking.uri=sqlite:///elsewhere.db",
+        "tracking.experiment=other",
+    ],
+)
+def test_places_workers_limits_and_tracking_leave_the_digest_alone(override: str) -> None:
+    assert compose(override) != compose()
+    assert digest(override) == digest()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "vad=off",
+        "vad.before_s=0.3",
+        "mfcc.shift_frames=20",
+        "mfcc.mel_scale=htk",
+        "faces=yunet",
+        "faces.margin=0.1",
+        "preprocess.max_seconds=30",
+        "model.lstm_hidden=9",
+        "model.dropout=0.1",
+        "fusion.attend_over=concat",
+        "training.head_rate=0.01",
+        "training.segments_per_clip=2",
+        "training.class_weights=false",
+        "protocol=kfold",
+        "protocol.folds=5",
+        "seed=1",
+        "cluster.trial_cpus=2",
+        "cluster.trial_gpus=1",
+    ],
+)
+def test_what_changes_results_changes_the_digest(override: str) -> None:
+    assert digest(override) != digest()
+
+
+def test_half_a_gpu_gives_what_a_whole_one_gives() -> None:
+    assert digest("cluster.trial_gpus=0.5") == digest("cluster.trial_gpus=1")
+
+
+def test_the_digest_is_the_same_every_time() -> None:
+    again = compose_config("study", StudyConfig, ["seed=3"])
+    assert config_digest(again) == digest("seed=3")
+
+
+def test_another_arithmetic_of_training_changes_the_digest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = digest()
+    monkeypatch.setattr("harness.config.TRAINING_VERSION", TRAINING_VERSION + 1)
+    assert digest() != before
+
+
+def test_weights_count_by_content_not_by_path(tmp_path: Path) -> None:
+    one, same, other = (tmp_path / name for name in ("one.pth", "same.pth", "other.pth"))
+    torch.save({"a": torch.zeros(1)}, one)
+    same.write_bytes(one.read_bytes())
+    other.write_bytes(one.read_bytes() + b"more")
+    assert digest(f"model.weights={one}") == digest(f"model.weights={same}")
+    assert digest(f"model.weights={one}") != digest(f"model.weights={other}")
+    assert digest(f"model.weights={one}") != digest()
+
+
+def test_the_default_study_leaves_one_subject_out() -> None:
+    assert compose().protocol.kind == "loso"
+    assert compose("protocol=kfold").protocol.kind == "kfold"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("protocol=holdout", r"^protocol \(holdout\) is unknown: .* kfold, loso$"),
+        ("protocol.folds=1", r"^protocol\.folds \(1\) must be at least 2$"),
+        (
+            "protocol.units=clip",
+            r"^protocol\.units is not a setting: did you mean protocol\.unit\?$",
+        ),
+        ("tracking.enabled=maybe", r"^tracking\.enabled \(maybe\): "),
+    ],
+)
+def test_settings_of_the_study_are_refused_by_name(override: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        compose(override)

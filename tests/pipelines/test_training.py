@@ -1,0 +1,461 @@
+"""Two-stage training of a split: it learns, repeats to the bit, and never peeks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipelines.errors import UsageError
+from pipelines.inputs import ClipCache, ClipTensors, Wall
+from pipelines.networks.backbones import ModelConfig
+from pipelines.networks.fusion import FusionConfig
+from pipelines.split_task import Row, SplitResult, SplitTask, seed_for
+from pipelines.training import SplitTraining, TrainingConfig
+
+CLASSES = ("anger", "fear")
+SUBJECTS, TAKES = ("s1", "s2", "s3", "s4"), 4
+SEGMENTS, FRAMES = 3, 5
+MODEL = ModelConfig(backbone="small", lstm_hidden=8, dropout=0.1)
+FUSION = FusionConfig(attention_size=4, dropout=0.1)
+SHORT = TrainingConfig(audio_epochs=2, visual_epochs=2, fusion_epochs=3, patience=10)
+
+
+def label_of(clip_id: str) -> int:
+    return CLASSES.index(clip_id.split("/")[1].split("_")[0])
+
+
+def clip_ids(*subjects: str) -> list[str]:
+    return [
+        f"{s}/{emotion}_{take}" for s in subjects for emotion in CLASSES for take in range(TAKES)
+    ]
+
+
+def make_clip(clip_id: str) -> ClipTensors:
+    """A clip whose sound tells its class: upper or lower rows are louder. Its faces are noise."""
+    generator = torch.Generator().manual_seed(seed_for(0, clip_id))
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+
+    images = noise(SEGMENTS, 3, 32, 32) // 2
+    half = slice(0, 16) if label_of(clip_id) == 0 else slice(16, 32)
+    images[:, :, half] += 60
+    return ClipTensors(
+        clip_id=clip_id,
+        crops=noise(FRAMES, 3, 16, 16),
+        audio_images=images,
+        frame_indices=torch.stack([torch.arange(20) * 3 // 20 + s for s in range(SEGMENTS)]),
+    )
+
+
+def make_task(held_out: str = "s4", choose_by: str = "s3", **changes: object) -> SplitTask:
+    train = clip_ids(*(s for s in SUBJECTS if s not in (held_out, choose_by)))
+    task = SplitTask(
+        split_id=f"held-out-{held_out}",
+        repeat=0,
+        seed=7,
+        classes=CLASSES,
+        train=tuple((c, label_of(c)) for c in train),
+        validation=tuple((c, label_of(c)) for c in clip_ids(choose_by)),
+        test=tuple(clip_ids(held_out)),
+    )
+    return replace(task, **changes)  # type: ignore[arg-type]
+
+
+class SpyWall(Wall):
+    """Notes, at every read, whether the model was frozen."""
+
+    def __init__(self, task: SplitTask, clips: ClipCache | None = None) -> None:
+        train = frozenset(clip_id for clip_id, _ in task.train)
+        validation = frozenset(clip_id for clip_id, _ in task.validation)
+        super().__init__(
+            clips=clips or ClipCache(make_clip, 2**30),
+            allowed={
+                "stage1_fit": train,
+                "stage1_choose": validation,
+                "stage2_fit": train,
+                "stage2_choose": validation,
+                "test": frozenset(task.test),
+            },
+        )
+        self.log: list[tuple[str, str, bool]] = []
+
+    def read(self, phase: str, clip_id: str) -> ClipTensors:
+        self.log.append((phase, clip_id, self.frozen))
+        return super().read(phase, clip_id)
+
+
+def training_of(
+    task: SplitTask | None = None,
+    config: TrainingConfig = SHORT,
+    *,
+    clips: ClipCache | None = None,
+    on_epoch: Callable[[Row], None] = lambda row: None,
+) -> SplitTraining:
+    task = task or make_task()
+    return SplitTraining(
+        task,
+        SpyWall(task, clips),
+        model=MODEL,
+        fusion=FUSION,
+        training=config,
+        device=torch.device("cpu"),
+        on_epoch=on_epoch,
+    )
+
+
+def probabilities(result: SplitResult) -> list[tuple[str, int, tuple[float, ...], float]]:
+    return [
+        (s.clip_id, s.segment_index, s.probabilities, s.attention["audio"]) for s in result.segments
+    ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def short() -> tuple[SplitTraining, SplitResult]:
+    training = training_of()
+    return training, training.run()
+
+
+def test_a_planted_signal_in_the_sound_is_found_on_an_unseen_subject() -> None:
+    config = TrainingConfig(audio_epochs=10, visual_epochs=1, fusion_epochs=40)
+    result = training_of(config=config).run()
+    right = [segment.probabilities[label_of(segment.clip_id)] > 0.5 for segment in result.segments]
+    assert len(right) == len(clip_ids("s4")) * SEGMENTS
+    # By chance 22 of 24 come less than once in 50,000 times.
+    assert sum(right) >= 22
+
+
+def test_every_test_segment_has_one_prediction_that_sums_to_one(
+    short: tuple[SplitTraining, SplitResult],
+) -> None:
+    _, result = short
+    told = [(segment.clip_id, segment.segment_index) for segment in result.segments]
+    assert told == [(clip_id, index) for clip_id in clip_ids("s4") for index in range(SEGMENTS)]
+    for segment in result.segments:
+        assert sum(segment.probabilities) == pytest.approx(1.0, abs=1e-12)
+        assert set(segment.attention) == {"audio", "visual"}
+        assert sum(segment.attention.values()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
+    short: tuple[SplitTraining, SplitResult],
+) -> None:
+    assert probabilities(training_of().run()) == probabilities(short[1])
+    other = training_of(make_task(seed=8)).run()
+    assert probabilities(other) != probabilities(short[1])
+
+
+def test_what_was_drawn_before_in_this_process_does_not_matter(
+    short: tuple[SplitTraining, SplitResult],
+) -> None:
+    torch.manual_seed(12345)
+    training = training_of()
+    torch.rand(99)
+    assert probabilities(training.run()) == probabilities(short[1])
+
+
+def test_the_order_of_the_splits_does_not_matter() -> None:
+    tasks = {held_out: make_task(held_out, choose_by="s1") for held_out in ("s3", "s4")}
+
+    def run_in(order: tuple[str, ...]) -> dict[str, object]:
+        # Clips are shared by the splits of a process; this memory drops them now and then.
+        shared = ClipCache(make_clip, 20 * make_clip("s1/anger_0").bytes)
+        return {
+            held_out: probabilities(training_of(tasks[held_out], clips=shared).run())
+            for held_out in order
+        }
+
+    assert run_in(("s3", "s4")) == run_in(("s4", "s3"))
+
+
+def test_a_clips_prediction_does_not_depend_on_the_other_test_clips(
+    short: tuple[SplitTraining, SplitResult],
+) -> None:
+    fewer = clip_ids("s4")[5:2:-2]
+    result = training_of(make_task(test=tuple(fewer))).run()
+    of_all = {(clip_id, index): rest for clip_id, index, *rest in probabilities(short[1])}
+    assert [s.clip_id for s in result.segments[::SEGMENTS]] == fewer
+    for clip_id, index, *rest in probabilities(result):
+        assert rest == of_all[clip_id, index]
+
+
+def test_training_leaves_the_number_of_threads_alone() -> None:
+    task = make_task()
+    few = make_task(train=task.train[::8], validation=(), test=task.test[:1])
+    torch.set_num_threads(2)
+    try:
+        training_of(few, replace(SHORT, audio_epochs=1, visual_epochs=1, fusion_epochs=1)).run()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_test_clips_open_when_nothing_is_left_to_choose(
+    short: tuple[SplitTraining, SplitResult],
+) -> None:
+    wall = short[0].wall
+    assert isinstance(wall, SpyWall)
+    tested = set(clip_ids("s4"))
+    assert {clip_id for _, clip_id, frozen in wall.log if frozen} == tested
+    assert not {clip_id for _, clip_id, frozen in wall.log if not frozen} & tested
+    kinds = [frozen for *_, frozen in wall.log]
+    assert kinds == sorted(kinds)
+
+
+def test_reads_are_listed_by_phase(short: tuple[SplitTraining, SplitResult]) -> None:
+    train, validation, test = clip_ids("s1", "s2"), clip_ids("s3"), clip_ids("s4")
+    assert short[1].reads == {
+        "stage1_fit": sorted(train),
+        "stage1_choose": sorted(validation),
+        "stage2_fit": sorted(train),
+        "stage2_choose": sorted(validation),
+        "test": sorted(test),
+    }
+
+
+def test_labels_of_test_clips_are_not_needed_and_not_there(
+    short: tuple[SplitTraining, SplitResult],
+) -> None:
+    assert not set(short[0].labels) & set(clip_ids("s4"))
+
+
+def state(network: nn.Module) -> dict[str, Tensor]:
+    return copy.deepcopy(network.state_dict())
+
+
+def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    return {name for name, value in before.items() if not torch.equal(value, after[name])}
+
+
+class Counter:
+    """Counts the images that enter a trunk, in training mode and otherwise."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        self.images: list[Tensor] = []
+        self.training: list[bool] = []
+        trunk.register_forward_hook(self._note)
+
+    def _note(self, trunk: nn.Module, arguments: tuple[Tensor, ...], features: Tensor) -> None:
+        self.images.append(arguments[0].clone())
+        self.training.append(trunk.training)
+
+    def total(self, training: bool | None = None) -> int:
+        kinds = zip(self.images, self.training, strict=True)
+        return sum(len(images) for images, kind in kinds if training in (None, kind))
+
+
+def test_a_full_trunk_sees_each_unique_frame_once_an_epoch() -> None:
+    training = training_of()
+    audio, visual = Counter(training.audio.trunk), Counter(training.visual.trunk)
+    training.run()
+    train, held_out, tested = len(clip_ids("s1", "s2")), len(clip_ids("s3")), len(clip_ids("s4"))
+    for counter, per_clip in ((audio, SEGMENTS), (visual, FRAMES)):
+        assert counter.total(training=True) == 2 * train * per_clip
+        # Each epoch's validation, then the features of stage 2, then the test.
+        assert (
+            counter.total(training=False) == (2 * held_out + train + held_out + tested) * per_clip
+        )
+
+
+def test_a_frozen_trunk_sees_each_image_once_in_all_and_never_changes() -> None:
+    training = training_of(config=replace(SHORT, trunk="frozen", augment=True, segments_per_clip=1))
+    before = {name: state(network) for name, network in training._networks()}
+    audio, visual = Counter(training.audio.trunk), Counter(training.visual.trunk)
+    result = training.run()
+    clips = len(clip_ids(*SUBJECTS))
+    assert audio.total() == clips * SEGMENTS
+    assert visual.total() == clips * FRAMES
+    assert not any(audio.training + visual.training)
+    for name, network in training._networks():
+        moved = changed(before[name], state(network))
+        assert moved
+        assert not {key for key in moved if key.startswith("trunk.")}
+    assert len(result.segments) == len(clip_ids("s4")) * SEGMENTS
+
+
+def test_a_full_trunk_is_trained() -> None:
+    training = training_of()
+    before = {name: state(network) for name, network in training._networks()}
+    training.run()
+    for name, network in training._networks():
+        assert changed(before[name], state(network)) == set(before[name])
+
+
+@pytest.mark.parametrize("trunk", ["full", "frozen"])
+def test_stage_2_leaves_the_networks_of_stage_1_as_they_are(trunk: str) -> None:
+    states: list[dict[str, Tensor]] = []
+
+    def on_epoch(row: Row) -> None:
+        if row["network"] == "fusion":
+            states.append({**state(training.audio), **state(training.visual)})
+
+    training = training_of(config=replace(SHORT, trunk=trunk, fusion_epochs=8), on_epoch=on_epoch)
+    training.run()
+    assert len(states) == 8
+    assert changed(states[0], states[-1]) == set()
+    assert changed(states[0], {**state(training.audio), **state(training.visual)}) == set()
+
+
+def test_the_kept_epochs_are_those_with_the_lowest_validation_loss() -> None:
+    config = TrainingConfig(audio_epochs=6, visual_epochs=5, fusion_epochs=9, patience=100)
+    rows: list[Row] = []
+    result = training_of(config=config, on_epoch=rows.append).run()
+    assert rows == result.curves
+    for name, epochs in (("audio", 6), ("visual", 5), ("fusion", 9)):
+        of_network = [row for row in result.curves if row["network"] == name]
+        assert [row["epoch"] for row in of_network] == list(range(1, epochs + 1))
+        losses = [float(row["validation_loss"]) for row in of_network]
+        assert result.chosen_epochs[name] == 1 + losses.index(min(losses))
+    # Faces are noise here: what is learned of them is soon wrong, so that a choice was made.
+    assert result.chosen_epochs["visual"] < 5
+
+
+def test_without_a_validation_subject_the_last_epoch_is_kept_and_a_warning_says_so() -> None:
+    result = training_of(make_task(validation=())).run()
+    assert result.chosen_epochs == {"audio": 2, "visual": 2, "fusion": 3}
+    assert [w for w in result.warnings if "validation" in w and "last epoch" in w]
+    assert set(result.reads) == {"stage1_fit", "stage2_fit", "test"}
+    assert len(result.segments) == len(clip_ids("s4")) * SEGMENTS
+
+
+def test_with_all_there_is_nothing_to_warn_of(short: tuple[SplitTraining, SplitResult]) -> None:
+    assert short[1].warnings == []
+
+
+@pytest.mark.parametrize("class_weights", [True, False])
+def test_a_class_without_training_clips_is_warned_of_and_trained_without(
+    class_weights: bool,
+) -> None:
+    classes = (*CLASSES, "joy")
+    config = replace(SHORT, class_weights=class_weights)
+    result = training_of(make_task(classes=classes), config).run()
+    assert [w for w in result.warnings if "joy" in w]
+    assert not [w for w in result.warnings if "anger" in w or "fear" in w]
+    assert all(len(segment.probabilities) == 3 for segment in result.segments)
+
+
+def test_a_class_that_only_the_validation_subject_shows_does_not_crash() -> None:
+    fear_only = tuple(pair for pair in make_task().train if pair[1] == 1)
+    result = training_of(make_task(train=fear_only)).run()
+    assert [w for w in result.warnings if "anger" in w]
+    assert len(result.segments) == len(clip_ids("s4")) * SEGMENTS
+
+
+def test_classes_weigh_the_inverse_of_their_share_of_segments() -> None:
+    task = make_task()
+    unbalanced = (*[p for p in task.train if p[1] == 0][:3], *[p for p in task.train if p[1] == 1])
+    training = training_of(replace(task, train=unbalanced, classes=(*CLASSES, "joy")))
+    # 9 segments of anger, 24 of fear: in the ratio of 24 to 9, with mean 1; joy has none.
+    assert training.class_weights is not None
+    assert training.class_weights.tolist() == pytest.approx([2 * 24 / 33, 2 * 9 / 33, 0.0])
+    assert training_of(config=replace(SHORT, class_weights=False)).class_weights is None
+
+
+def test_a_loss_that_overflows_stops_the_split_with_the_setting_to_lower() -> None:
+    with pytest.raises(FloatingPointError, match=r"audio network.*training\.head_rate"):
+        training_of(config=replace(SHORT, head_rate=1e30, trunk_rate=1e30, audio_epochs=9)).run()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_epoch_takes_so_many_segments_of_each_clip_and_the_rest_of_the_work_all(
+    count: int,
+) -> None:
+    training = training_of(config=replace(SHORT, segments_per_clip=count))
+    audio, visual = Counter(training.audio.trunk), Counter(training.visual.trunk)
+    result = training.run()
+    train = len(clip_ids("s1", "s2"))
+    assert audio.total(training=True) == 2 * train * count
+    # Segment k has frames k to k + 2: one has 3 frames, two neighbours 4, the outer two 5.
+    assert 2 * train * 3 <= visual.total(training=True) <= 2 * train * (3 if count == 1 else 5)
+    assert len(result.segments) == len(clip_ids("s4")) * SEGMENTS
+    assert audio.total(training=False) == (3 * len(clip_ids("s3")) + train + 8) * SEGMENTS
+
+
+def test_drawn_segments_change_from_epoch_to_epoch() -> None:
+    config = replace(SHORT, segments_per_clip=1, clips_per_batch=100, visual_epochs=1)
+    training = training_of(config=config)
+    audio = Counter(training.audio.trunk)
+    training.run()
+    epochs = [
+        {int(image.long().sum()) for image in images}
+        for images, kind in zip(audio.images, audio.training, strict=True)
+        if kind
+    ]
+    assert len(epochs) == 2
+    assert len(epochs[0] - epochs[1]) > 2
+
+
+def test_augmentation_varies_what_is_trained_on_and_nothing_else() -> None:
+    training = training_of(config=replace(SHORT, augment=True))
+    audio, visual = Counter(training.audio.trunk), Counter(training.visual.trunk)
+    training.run()
+    clips = [make_clip(clip_id) for clip_id in clip_ids(*SUBJECTS)]
+    known = {
+        "audio": {image.numpy().tobytes() for clip in clips for image in clip.audio_images},
+        "visual": {image.numpy().tobytes() for clip in clips for image in clip.crops},
+    }
+    for name, counter in (("audio", audio), ("visual", visual)):
+        as_read = {True: 0, False: 0}
+        for images, kind in zip(counter.images, counter.training, strict=True):
+            as_read[kind] += sum(image.numpy().tobytes() in known[name] for image in images)
+        assert as_read[False] == counter.total(training=False) > 0
+        assert as_read[True] < 0.1 * counter.total(training=True)
+
+
+def test_parameters_and_seconds_are_told(short: tuple[SplitTraining, SplitResult]) -> None:
+    _, result = short
+    # Fusion of 128 and 8: two projections to 8, W_h of 4 rows, its context, the output.
+    assert result.parameters["fusion"] == (128 * 8 + 8) + (8 * 8 + 8) + (8 * 4 + 4) + 4 + (16 + 2)
+    trunk = sum(p.numel() for p in short[0].audio.trunk.parameters())
+    assert result.parameters["audio"] == trunk + 128 * 2 + 2
+    assert result.parameters["visual"] == trunk + 4 * 8 * (128 + 8 + 2) + 8 * 2 + 2
+    assert set(result.seconds) == {"audio", "visual", "fusion", "test"}
+    assert all(value > 0 for value in result.seconds.values())
+
+
+def test_concatenation_has_no_attention_to_tell() -> None:
+    task = make_task()
+    training = SplitTraining(
+        task,
+        SpyWall(task),
+        model=MODEL,
+        fusion=FusionConfig(attend_over="concat"),
+        training=SHORT,
+        device=torch.device("cpu"),
+    )
+    assert {str(segment.attention) for segment in training.run().segments} == {"{}"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"trunk": "half"}, r"training\.trunk \(half\) must be one of: full, frozen"),
+        ({"schedule": "linear"}, r"training\.schedule \(linear\) must be one of"),
+        ({"rescaling": "image"}, r"training\.rescaling \(image\) must be one of: row, channel"),
+        ({"audio_epochs": 0}, r"training\.audio_epochs \(0\) must be at least 1"),
+        ({"patience": 0}, r"training\.patience \(0\) must be at least 1"),
+        ({"clips_per_batch": 0}, r"training\.clips_per_batch \(0\) must be at least 1"),
+        ({"segments_per_clip": 0}, r"training\.segments_per_clip \(0\) must be at least 1"),
+        ({"trunk_rate": 0.0}, r"training\.trunk_rate \(0\.0\) must be greater than 0"),
+        ({"head_rate": float("nan")}, r"training\.head_rate \(nan\) must be"),
+        ({"head_rate": float("inf")}, r"training\.head_rate \(inf\) must be"),
+    ],
+)
+def test_training_settings_out_of_range_are_refused_by_name(
+    settings: dict[str, str | int | float], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        TrainingConfig(**settings)  # type: ignore[arg-type]
