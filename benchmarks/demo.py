@@ -28,7 +28,7 @@ def run() -> dict[str, Any]:
     seconds = sorted(run.seconds for run in runs)
     peak_gib = max(run.peak_bytes for run in runs) / 2**30
     return {
-        "work": "python -m harness.loso from nothing: 72 clips made, preprocessed, 6 splits trained",
+        "work": "python -m harness.loso from nothing: 72 clips made and preprocessed, 6 splits",
         "repeats": REPEATS,
         "seconds_median": round(seconds[REPEATS // 2], 1),
         "seconds_max": round(seconds[-1], 1),

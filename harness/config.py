@@ -29,8 +29,9 @@ def config_digest(config: StudyConfig) -> str:
     training = to_plain(config.training)
     del training["cache_mb"]
     model = to_plain(config.model)
-    if Path(config.model.weights).is_file():
-        model["weights"] = content_digest(Path(config.model.weights))
+    weights = Path(config.model.weights).expanduser()
+    if weights.is_file():
+        model["weights"] = content_digest(weights)
     value: dict[str, Any] = {
         "shards": settings_of(config),
         "model": model,

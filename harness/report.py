@@ -20,8 +20,8 @@ def print_summary(summary: Mapping[str, Any], folder: Path, tracker: Tracker) ->
     for line in _lines(summary):
         console.print(line, markup=False)
     console.print(f"\nrun folder: {folder}", markup=False)
-    if tracker.problem is None:
-        console.print(f"browse it:  {tracker.browse_command()}", markup=False)
+    if command := tracker.browse_command():
+        console.print(f"browse it:  {command}", markup=False)
 
 
 def _table(summary: Mapping[str, Any]) -> Table:

@@ -266,8 +266,14 @@ def study_command(
     """Run a study under one protocol as a command; return its exit status."""
 
     def run(options: argparse.Namespace, reporter: Reporter) -> int:
-        overrides = [f"protocol={protocol}", *options.overrides]
+        chosen = any(override.startswith("protocol=") for override in options.overrides)
+        overrides = options.overrides if chosen else [f"protocol={protocol}", *options.overrides]
         config = compose_config("study", StudyConfig, overrides)
+        require(
+            config.protocol.kind == protocol,
+            f"protocol ({config.protocol.kind}) is not what this command runs: use python -m "
+            f"harness.{config.protocol.kind}",
+        )
         outcome = run_study(config, reporter, verbose=options.verbose)
         if outcome.tracker.problem:
             reporter.warn(outcome.tracker.problem)

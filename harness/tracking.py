@@ -76,8 +76,10 @@ class Tracker:
         """Write the study's figures and files, and close the parent run."""
         self._attempt(lambda: self._study.finish(summary, artifacts))
 
-    def browse_command(self) -> str:
-        """Return the command that opens MLflow on this store."""
+    def browse_command(self) -> str | None:
+        """Return the command that opens MLflow on this store; None where nothing was sent."""
+        if not self._enabled or self.problem is not None:
+            return None
         if not self.uri.startswith("sqlite:"):
             return f"open {self.uri}"
         mlflow = Path(sys.executable).with_name("mlflow")

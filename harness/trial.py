@@ -19,7 +19,7 @@ from harness.leakage import allowed_reads
 from harness.ledger import Ledger
 from harness.splits import Split
 from pipelines.inputs import ClipCache, ClipTensors, Wall, to_tensors
-from pipelines.networks.backbones import ModelConfig, build_backbone
+from pipelines.networks.backbones import BACKBONES, ModelConfig
 from pipelines.networks.fusion import FusionConfig
 from pipelines.shards import ShardFolder
 from pipelines.split_task import SplitTask
@@ -40,7 +40,7 @@ def train_split(trial: dict[str, Any]) -> None:
     model = ModelConfig(**trial["model"])
     training = TrainingConfig(**trial["training"])
     cache = _clip_cache(
-        trial["shards"], _face_size(model.backbone), training.rescaling, training.cache_mb
+        trial["shards"], BACKBONES[model.backbone].face_size, training.rescaling, training.cache_mb
     )
     cache.keys.update(trial["keys"])
     epochs = {"total": 0}
@@ -85,11 +85,6 @@ class ShardClips(ClipCache):
 @lru_cache(maxsize=1)
 def _clip_cache(root: str, face_size: int | None, rescaling: str, cache_mb: int) -> ShardClips:
     return ShardClips(Path(root), face_size, rescaling, cache_mb * 2**20)
-
-
-@lru_cache(maxsize=4)
-def _face_size(backbone: str) -> int | None:
-    return build_backbone(ModelConfig(backbone=backbone)).face_size
 
 
 def _task(value: dict[str, Any]) -> SplitTask:

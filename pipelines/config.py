@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipelines.corpora.listing import CORPUS_CONFIGS
-from pipelines.errors import UsageError, require
+from pipelines.errors import UsageError, require, require_one_of
 from pipelines.faces import FacesConfig
 from pipelines.mfcc import MfccConfig
 from pipelines.networks.backbones import ModelConfig
@@ -89,25 +90,41 @@ def compose_config(primary: str, schema: type[ConfigT], overrides: Sequence[str]
             that names the key.
     """
     for override in overrides:
-        require(
-            "=" in override,
-            f"{override} is not a setting: settings are written key=value, e.g. corpus=synthetic",
-        )
-        require(
-            override[0] not in "+~",
-            f"{override}: settings can be changed, not added or removed: leave out {override[0]}",
-        )
+        _check_form(override)
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
             composed = OmegaConf.to_object(compose(config_name=primary, overrides=list(overrides)))
     except UsageError:
         raise
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UsageError(_explain(error, schema, overrides)) from error
     if not isinstance(composed, schema):
         raise TypeError(f"conf/{primary}.yaml does not start from {schema.__name__}")
     return composed
+
+
+def _check_form(override: str) -> None:
+    """Refuse what is no `key=value`, or no choice of a group, before Hydra sees all at once."""
+    key, equals, value = override.partition("=")
+    require(
+        bool(equals and key),
+        f"{override} is not a setting: settings are written key=value, e.g. corpus=synthetic",
+    )
+    require(
+        key[0] not in "+~",
+        f"{override}: settings can be changed, not added or removed: leave out {key[0]}",
+    )
+    if key in _groups():
+        choices = sorted(path.stem for path in (CONF / key).glob("*.yaml"))
+        require_one_of(key, value, choices)
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        raise UsageError(
+            f"{key} ({value}) can't be read: quote what holds spaces, commas, brackets or =, as in "
+            f"'{key}=\"{value}\"'"
+        ) from error
 
 
 def to_plain(config: object) -> dict[str, Any]:
@@ -152,14 +169,9 @@ def _explain(error: Exception, schema: type, overrides: Sequence[str]) -> str:
         causes.append(causes[-1].__cause__)
     text = " ".join(str(cause) for cause in causes)
     known = sorted(set(known_keys(schema)))
-    group = re.search(r"Could not find '(\w+)/([^']+)'", text)
-    if group:
-        name, choice = group.groups()
-        options = sorted(path.stem for path in (CONF / name).glob("*.yaml"))
-        return f"{name} ({choice}) is unknown: it must be one of {', '.join(options)}"
-    for override in overrides:
-        key, _, value = override.partition("=")
-        bare = key.lstrip("+~")
+    # The last value of a key is the one that counts; the longest key is the most exact.
+    told = dict(reversed([override.partition("=")[::2] for override in reversed(overrides)]))
+    for bare, value in sorted(told.items(), key=lambda pair: -len(pair[0])):
         if bare not in known and re.search(rf"['\" ]{re.escape(bare)}['\"\s.:]", text + " "):
             close = difflib.get_close_matches(bare, [*known, *_groups()], n=1)
             hint = f"did you mean {close[0]}?" if close else "see --help for the settings"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from pipelines.decode import DecodeError, MediaInfo
 from pipelines.errors import UsageError, require
@@ -137,7 +138,7 @@ class ClipProcessor:
         outcome = self._outcome(clip, report, status, reason, detail, start)
         try:
             self.folder.write_clip(key, outcome, frames, segments)
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             # The next run tries again: nothing of this clip is on the disk but whole files.
             return self._outcome(clip, report, "failed", "disk", str(error), start)
         return outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import warnings
 from collections.abc import Iterator
@@ -22,10 +23,13 @@ _QUIET = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "PYTHONWARNINGS": "ignore",
 }
+
+CONNECT_SECONDS = 10
 
 
 @dataclass
@@ -128,6 +132,8 @@ def _join(address: str | None, options: dict[str, Any]) -> bool:
     """Join the cluster at `address`, or that of this node; False where there is none to join."""
     import ray
 
+    if address not in (None, "auto"):
+        _check_answers(str(address))
     try:
         # "auto" finds what `ray start` left on this node, never another program's local Ray.
         ray.init(address=address or "auto", **options)
@@ -139,6 +145,23 @@ def _join(address: str | None, options: dict[str, Any]) -> bool:
             f"address, or unset cluster.address and RAY_ADDRESS to run on this machine ({error})"
         ) from error
     return True
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address where nobody listens now: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    require(
+        bool(host) and port.isdigit() and "/" not in address,
+        f"cluster.address ({address}) must be host:port of a running Ray cluster, or auto for that "
+        "of this node",
+    )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UsageError(
+            f"no Ray cluster answers at cluster.address ({address}): start it, correct the "
+            f"address, or unset cluster.address and RAY_ADDRESS to run on this machine ({error})"
+        ) from error
 
 
 def check_trial_fits(config: ClusterConfig, place: Place) -> None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from pipelines.shard_tables import (
     image_shape,
     segments_table,
 )
-from pipelines.storage import digest_of, write_json, write_table
+from pipelines.storage import digest_of, write_json, write_table, write_whole
 
 ARITHMETIC_VERSION = 1
 """Raised whenever the same clip and settings would give other shards than before."""
@@ -86,9 +88,8 @@ class ShardFolder:
             return False
         for table in ("frames", "segments", "outcomes"):
             source, target = other.path(table, key), self.path(table, key)
-            if source.exists() and not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.link(source, target)
+            if source.exists():
+                write_whole(target, partial(_link, source))
         return True
 
     def read(self, key: str, clip_id: str) -> ClipArrays:
@@ -130,6 +131,14 @@ class ShardSet:
     def data_digest(self) -> str:
         """Digest of what a study reads: the clips' keys and which of them are usable."""
         return digest_of([self.digest, [outcome.clip_id for outcome in self.usable]])
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name; copy it where the file system has no hard links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def open_shards(root: Path) -> ShardSet:

@@ -8,6 +8,7 @@ when nothing is left to choose, and their labels never arrive here.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,9 @@ class TrainingConfig:
         )
         for name in ("trunk_rate", "head_rate"):
             value = getattr(self, name)
-            require(value > 0, f"training.{name} ({value}) must be greater than 0")
+            require(
+                0 < value < math.inf, f"training.{name} ({value}) must be greater than 0 and finite"
+            )
 
 
 class SplitTraining:

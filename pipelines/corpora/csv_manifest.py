@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from pipelines.errors import UsageError, require
 from pipelines.records import Clip
@@ -59,14 +59,27 @@ def clips(config: CsvManifestConfig) -> list[Clip]:
         f"{', '.join(REQUIRED)}",
     )
     rows = _read_rows(manifest)
-    stems = Counter(_without_suffix(row["path"]) for row in rows)
-    listed = [_clip(row, number, root, stems, config) for number, row in enumerate(rows, start=2)]
+    paths = [_checked_path(row, manifest) for row in rows]
+    # Two files that differ in the suffix alone keep it, so that each has its own id.
+    taken = Counter(str(path.with_suffix("")) for path in paths)
+    taken.update(str(path) for path in set(paths))
+    listed = []
+    for row, path in zip(rows, paths, strict=True):
+        stem = str(path.with_suffix(""))
+        alone = taken[stem] == (2 if stem == str(path) else 1)
+        listed.append(_clip(row, stem if alone else str(path), root / path, config))
     for clip_id, count in Counter(clip.clip_id for clip in listed).items():
         require(count == 1, f"corpus.manifest ({manifest}) lists {clip_id} {count} times: keep one")
     return sorted(listed, key=lambda clip: clip.clip_id)
 
 
-def _read_rows(manifest: Path) -> list[dict[str, str]]:
+@dataclass(frozen=True)
+class _Row:
+    line: int
+    cells: dict[str, str]
+
+
+def _read_rows(manifest: Path) -> list[_Row]:
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -77,44 +90,41 @@ def _read_rows(manifest: Path) -> list[dict[str, str]]:
                 f"corpus.manifest ({manifest}) has no column {', '.join(missing)}: it needs "
                 f"{', '.join(REQUIRED)}; it has {', '.join(columns) or 'none'}",
             )
-            return [
-                {(k or "").strip(): (v or "").strip() for k, v in row.items() if isinstance(v, str)}
-                for row in reader
-                if any(isinstance(v, str) and v.strip() for v in row.values())
-            ]
+            rows = []
+            for row in reader:
+                cells = {k.strip(): v.strip() for k, v in row.items() if k and isinstance(v, str)}
+                if any(cells.values()):
+                    rows.append(_Row(reader.line_num, cells))
+            return rows
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(
             f"corpus.manifest ({manifest}) can't be read as CSV in UTF-8: {error}"
         ) from error
 
 
-def _clip(
-    row: dict[str, str], number: int, root: Path, stems: Counter[str], config: CsvManifestConfig
-) -> Clip:
+def _checked_path(row: _Row, manifest: Path) -> PurePosixPath:
+    """Return the path of a row, which names a file inside the corpus root."""
+    where = f"corpus.manifest ({manifest}) line {row.line}"
     for column in REQUIRED:
-        require(
-            bool(row.get(column)),
-            f"corpus.manifest ({config.manifest}) line {number}: {column} is empty",
-        )
-    relative = PurePosixPath(row["path"].replace("\\", "/"))
-    inside = not relative.is_absolute() and ".." not in relative.parts
+        require(bool(row.cells.get(column)), f"{where}: {column} is empty")
+    written = row.cells["path"]
+    path = PurePosixPath(written.replace("\\", "/"))
     require(
-        inside,
-        f"corpus.manifest ({config.manifest}) line {number}: path ({row['path']}) must stay inside "
-        "corpus.root: give it relative to that folder",
+        not path.is_absolute() and not PureWindowsPath(written).drive and ".." not in path.parts,
+        f"{where}: path ({written}) must stay inside corpus.root: give it relative to that folder",
     )
-    stem = _without_suffix(row["path"])
+    require(bool(path.name), f"{where}: path ({written}) names no file")
+    return path
+
+
+def _clip(row: _Row, clip_id: str, path: Path, config: CsvManifestConfig) -> Clip:
+    known = (*REQUIRED, "sentence")
     return Clip(
-        # Two files that differ in the suffix alone keep it, so that each has its own id.
-        clip_id=str(relative) if stems[stem] > 1 else stem,
-        path=str(root / relative),
-        subject=row["subject"],
-        emotion=row["label"],
-        sentence=row.get("sentence") or None,
-        attributes={k: v for k, v in row.items() if k and k not in (*REQUIRED, "sentence") and v},
+        clip_id=clip_id,
+        path=str(path),
+        subject=row.cells["subject"],
+        emotion=row.cells["label"],
+        sentence=row.cells.get("sentence") or None,
+        attributes={key: value for key, value in row.cells.items() if key not in known and value},
         corpus=config.name,
     )
-
-
-def _without_suffix(path: str) -> str:
-    return str(PurePosixPath(path.replace("\\", "/")).with_suffix(""))

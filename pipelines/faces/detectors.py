@@ -77,7 +77,7 @@ class HaarDetector:
         found: list[Boxes] = []
         for frame in frames:
             small, scale = _shrink(frame, self._width)
-            grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+            grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)).astype(np.uint8)
             # Small windows take most of the time: they are looked at where no large face is.
             boxes = self._search(grey, self._min_face, 1.0)
             if len(boxes) == 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +40,7 @@ class ModelConfig:
             "model.weights=none, or model=vgg19",
         )
         require(
-            self.weights in ("none", "imagenet") or Path(self.weights).is_file(),
+            self.weights in ("none", "imagenet") or Path(self.weights).expanduser().is_file(),
             f"model.weights ({self.weights}) is not a file: give none, imagenet or the path of a "
             "torchvision state dict",
         )
@@ -83,7 +82,7 @@ class SmallBackbone(Backbone):
     feature_size = 128
     face_size = 48
 
-    def __init__(self) -> None:
+    def __init__(self, weights: str = "none") -> None:
         super().__init__(mean=(0.5, 0.5, 0.5), deviation=(0.25, 0.25, 0.25))
         # The first block strides instead of pooling, the others pool before they normalise: half
         # the time of VGG's own order.
@@ -106,6 +105,8 @@ class SmallBackbone(Backbone):
         self.classifier = nn.Sequential(
             nn.Linear(channels * 9, self.feature_size), nn.ReLU(inplace=True)
         )
+        if weights != "none":
+            _load_weights(self, weights)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features [n, 128] of images [n, 3, h, w]."""
@@ -132,7 +133,7 @@ class Vgg19Backbone(Backbone):
 
         network = vgg19(weights=None)
         if imagenet:
-            network.load_state_dict(_state_dict(weights))
+            _load_weights(network, weights)
         self.features = network.features
         self.avgpool = network.avgpool
         self.classifier = network.classifier[:5]
@@ -144,44 +145,51 @@ class Vgg19Backbone(Backbone):
         return features
 
 
-def _state_dict(weights: str) -> dict[str, Tensor]:
-    """Load VGG19's ImageNet weights by torchvision's own API, or from a path."""
-    if weights == "imagenet":
-        from torchvision.models import VGG19_Weights
+def _load_weights(network: nn.Module, weights: str) -> None:
+    """Load torchvision's ImageNet weights, or a state dict from a path.
 
+    Raises:
+        UsageError: they can't be had, or belong to another network.
+    """
+    if weights == "imagenet":
+        state = _downloaded_vgg19()
+    else:
         try:
-            state: dict[str, Tensor] = VGG19_Weights.IMAGENET1K_V1.get_state_dict(
-                progress=False, check_hash=True
-            )
+            state = torch.load(Path(weights).expanduser(), map_location="cpu", weights_only=True)
         except Exception as error:
             raise UsageError(
-                "model.weights (imagenet) could not be downloaded "
-                f"({type(error).__name__}: {error}): allow this machine to reach "
-                f"{VGG19_Weights.IMAGENET1K_V1.url}, or download that file elsewhere and give "
-                "model.weights=/path/to/it"
+                f"model.weights ({weights}) is not a state dict that torch can load with "
+                f"weights_only=True: {type(error).__name__}"
             ) from error
-        return state
     try:
-        loaded: dict[str, Tensor] = torch.load(weights, map_location="cpu", weights_only=True)
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        first = str(error).splitlines()[0].rstrip(":")
+        raise UsageError(
+            f"model.weights ({weights}) holds no weights of this network: give the state dict of "
+            f"torchvision's own ({first})"
+        ) from error
+
+
+def _downloaded_vgg19() -> dict[str, Tensor]:
+    from torchvision.models import VGG19_Weights
+
+    weights = VGG19_Weights.IMAGENET1K_V1
+    try:
+        state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
     except Exception as error:
         raise UsageError(
-            f"model.weights ({weights}) is not a state dict that torch can load with "
-            f"weights_only=True: {type(error).__name__}"
+            f"model.weights (imagenet) could not be downloaded ({type(error).__name__}: {error}): "
+            f"allow this machine to reach {weights.url}, or download that file elsewhere and give "
+            "model.weights=/path/to/it"
         ) from error
-    return loaded
+    return state
 
 
-BACKBONES: dict[str, Callable[[str], Backbone]] = {
-    "small": lambda weights: _small(weights),
+BACKBONES: dict[str, type[SmallBackbone] | type[Vgg19Backbone]] = {
+    "small": SmallBackbone,
     "vgg19": Vgg19Backbone,
 }
-
-
-def _small(weights: str) -> Backbone:
-    backbone = SmallBackbone()
-    if weights != "none":
-        backbone.load_state_dict(_state_dict(weights))
-    return backbone
 
 
 def build_backbone(config: ModelConfig) -> Backbone:

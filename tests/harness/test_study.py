@@ -127,7 +127,7 @@ def test_every_clip_is_tested_once_by_a_split_that_held_its_subject_out(
     outcomes = rows(small_study.shards / "outcomes")
     subject_of = {row["clip_id"]: row["subject"] for row in outcomes}
     tested = Counter(clip_id for split in plan["splits"] for clip_id in split["test"])
-    assert tested == Counter({clip_id: 1 for clip_id in subject_of})
+    assert tested == Counter(dict.fromkeys(subject_of, 1))
     for split in plan["splits"]:
         assert {subject_of[c] for c in split["test"]} == {split["held_out"]}
         others = [{subject_of[c] for c in split[part]} for part in ("train", "validation")]
@@ -433,7 +433,7 @@ def one_line_refusal(result: Result) -> str:
     ("arguments", "said"),
     [
         (["corpus=csv_manifest", "corpus.root=/no/such/folder"], "corpus.root (/no/such/folder)"),
-        (["corpus=rml2"], "corpus (rml2) is unknown: it must be one of"),
+        (["corpus=rml2"], "corpus (rml2) must be one of: csv_manifest, synthetic"),
         (["trainin.patience=3"], "did you mean training.patience?"),
         (["training.patience=soon"], "training.patience (soon)"),
         (["training.patience=0"], "training.patience (0) must be at least 1"),
@@ -441,6 +441,7 @@ def one_line_refusal(result: Result) -> str:
         (["cluster.trial_cpus=0"], "cluster.trial_cpus (0) must be at least 1"),
         (["model.weights=/no/such/file"], "model.weights (/no/such/file) is not a file"),
         (["faces=ssd_resnet", "faces.model_dir=/no/such"], "/no/such"),
+        (["protocol=kfold"], "use python -m harness.kfold"),
         (["protocol.folds"], "settings are written key=value"),
     ],
 )

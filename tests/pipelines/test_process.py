@@ -330,6 +330,21 @@ def test_frames_without_a_face_show_the_nearest_one_with_a_face(done: Processed,
     assert rows[0]["crop"] != rows[found - 1]["crop"]
 
 
+def test_sound_that_starts_late_is_told_on_the_clock_of_the_pictures(
+    run: Run, tmp_path: Path
+) -> None:
+    late = write_clip(tmp_path / "late.mkv", audio="pcm_s16le", audio_start_s=0.5)
+    outcome = run(clip_at(late), detector=FewFaces(1.0, 10_000))
+    assert outcome.status == "ok"
+    # The beep is from 1.0 to 1.2 s of the container's clock, and 0.2 s are kept on both sides.
+    assert outcome.voice_start_s == pytest.approx(0.8, abs=0.15)
+    assert outcome.voice_end_s == pytest.approx(1.4, abs=0.15)
+    segments = pq.read_table(run.folder.path("segments", "k")).to_pylist()
+    assert segments[0]["start_s"] == pytest.approx(outcome.voice_start_s, abs=1e-4)
+    frames = pq.read_table(run.folder.path("frames", "k")).to_pylist()
+    assert frames[0]["time_s"] == pytest.approx(outcome.voice_start_s, abs=1 / 25)
+
+
 class Crashing:
     """A detector with a fault."""
 

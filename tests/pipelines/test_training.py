@@ -415,6 +415,21 @@ def test_augmentation_varies_what_is_trained_on_and_nothing_else() -> None:
         assert as_read[True] < 0.1 * counter.total(training=True)
 
 
+def test_attention_weights_bear_the_names_of_their_modalities() -> None:
+    training = training_of()
+    told: list[list[float]] = []
+
+    def note(network: nn.Module, vectors: object, result: tuple[Tensor, Tensor]) -> None:
+        if training.wall.frozen:
+            told.extend(result[1].double().tolist())
+
+    training.fusion.register_forward_hook(note)
+    segments = training.run().segments
+    # The fusion network stacks audio before visual.
+    assert [[s.attention["audio"], s.attention["visual"]] for s in segments] == told
+    assert all(audio != visual for audio, visual in told)
+
+
 def test_parameters_and_seconds_are_told(short: tuple[SplitTraining, SplitResult]) -> None:
     _, result = short
     # Fusion of 128 and 8: two projections to 8, W_h of 4 rows, its context, the output.

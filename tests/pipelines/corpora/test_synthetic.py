@@ -171,7 +171,7 @@ def test_making_leaves_nothing_unfinished(config: SyntheticConfig) -> None:
 
 def test_root_made_with_other_settings_is_refused(config: SyntheticConfig) -> None:
     other = SyntheticConfig(root=config.root, subjects=2, difficulty=0.7)
-    with pytest.raises(UsageError, match=r"difficulty 0\.5 \(wanted: 0\.7\)"):
+    with pytest.raises(UsageError, match=r"difficulty 0\.25 \(wanted: 0\.7\)"):
         missing(other)
     with pytest.raises(UsageError, match="name another folder"):
         make_clip(other, clips(other)[0])
