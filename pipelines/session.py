@@ -104,9 +104,15 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
         "log_to_driver": verbose,
         "logging_level": logging.INFO if verbose else logging.ERROR,
     }
-    address = config.address or os.environ.get("RAY_ADDRESS") or None
-    joined = _join(address, options)
-    if not joined:
+    address = config.address or os.environ.get("RAY_ADDRESS") or "auto"
+    if address == "auto":
+        address = _cluster_of_this_node() or ""
+    else:
+        _check_form(address)
+        _check_answers(address)
+    if address:
+        _join(address, options)
+    else:
         ray.init(
             address="local",
             num_cpus=config.cpus,
@@ -119,8 +125,8 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
     try:
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         yield Place(
-            address=(address or "of this node") if joined else "local",
-            local=not joined,
+            address=address or "local",
+            local=not address,
             cpus=int(resources.get("CPU", 0)),
             gpus=float(resources.get("GPU", 0)),
         )
@@ -128,40 +134,52 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
         ray.shutdown()
 
 
-def _join(address: str | None, options: dict[str, Any]) -> bool:
-    """Join the cluster at `address`, or that of this node; False where there is none to join."""
+def _join(address: str, options: dict[str, Any]) -> None:
     import ray
 
-    if address not in (None, "auto"):
-        _check_answers(str(address))
     try:
-        # "auto" finds what `ray start` left on this node, never another program's local Ray.
-        ray.init(address=address or "auto", **options)
+        ray.init(address=address, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        if address is None:
-            return False
-        raise UsageError(
-            f"no Ray cluster answers at cluster.address ({address}): start it, correct the "
-            f"address, or unset cluster.address and RAY_ADDRESS to run on this machine ({error})"
-        ) from error
-    return True
+        raise _no_cluster(address, error) from error
 
 
-def _check_answers(address: str) -> None:
-    """Refuse an address where nobody listens now: Ray itself would try for minutes."""
+def _cluster_of_this_node() -> str | None:
+    """Return what `ray start` left on this node, if it still runs; never another program's Ray."""
+    from ray._private.services import find_bootstrap_address
+
+    address: str | None = find_bootstrap_address(None)
+    if address is None:
+        return None
+    try:
+        _check_answers(address)
+    except UsageError:
+        return None  # nobody asked for that cluster, and it is gone
+    return address
+
+
+def _check_form(address: str) -> None:
     host, _, port = address.rpartition(":")
     require(
         bool(host) and port.isdigit() and "/" not in address,
         f"cluster.address ({address}) must be host:port of a running Ray cluster, or auto for that "
         "of this node",
     )
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address where nobody listens now: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except OSError as error:
-        raise UsageError(
-            f"no Ray cluster answers at cluster.address ({address}): start it, correct the "
-            f"address, or unset cluster.address and RAY_ADDRESS to run on this machine ({error})"
-        ) from error
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> UsageError:
+    return UsageError(
+        f"no Ray cluster answers at cluster.address ({address}): start it, correct the address, or "
+        f"unset cluster.address and RAY_ADDRESS to run on this machine ({error})"
+    )
 
 
 def check_trial_fits(config: ClusterConfig, place: Place) -> None:

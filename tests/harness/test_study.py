@@ -441,6 +441,11 @@ def one_line_refusal(result: Result) -> str:
         (["cluster.trial_cpus=0"], "cluster.trial_cpus (0) must be at least 1"),
         (["model.weights=/no/such/file"], "model.weights (/no/such/file) is not a file"),
         (["faces=ssd_resnet", "faces.model_dir=/no/such"], "/no/such"),
+        (
+            ["cluster.address=127.0.0.1:9"],
+            "no Ray cluster answers at cluster.address (127.0.0.1:9)",
+        ),
+        (["cluster.address=http://127.0.0.1:8265"], "must be host:port of a running Ray cluster"),
         (["protocol=kfold"], "use python -m harness.kfold"),
         (["protocol.folds"], "settings are written key=value"),
     ],
