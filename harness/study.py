@@ -27,7 +27,7 @@ from pipelines.preprocess import CorpusPlan, prepare
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
 from pipelines.shards import ShardSet
-from pipelines.storage import digest_of, write_json
+from pipelines.storage import claim, digest_of, write_json
 
 ALL_DONE, SOME_FAILED = 0, 1
 VOICELESS_SHARE = 0.05
@@ -62,6 +62,13 @@ class Study:
             self.config.protocol,
             {clip_id: outcome.subject for clip_id, outcome in self.outcomes.items()},
             self.shards.contents,
+        )
+        # Held until this process ends: two drivers would train the same splits twice.
+        self._claim = claim(self.folder / ".lock")
+        require(
+            self._claim is not None,
+            f"name ({self.name}) is being worked on by another process: wait for it, or choose "
+            "another name",
         )
         mark = self.folder / "study.json"
         if mark.exists():

@@ -18,6 +18,7 @@ from typing import Any
 from harness.ledger import DONE, Entry
 from harness.splits import Split
 from pipelines.errors import require
+from pipelines.storage import exclusive
 
 PARENT = "mlflow.parentRunId"
 METRICS_PER_CALL = 500
@@ -117,9 +118,10 @@ class MlflowStudy:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         from mlflow import MlflowClient
 
-        self._runs.mkdir(parents=True, exist_ok=True)
-        self._client = MlflowClient(self._uri)
-        self._experiment_id = self._find_experiment()
+        # Several studies may start on a store that is not there yet: one makes its tables.
+        with exclusive(self._runs / ".mlflow.lock"):
+            self._client = MlflowClient(self._uri)
+            self._experiment_id = self._find_experiment()
         marks = {key: self._tags[key] for key in ("config_digest", "data_digest")}
         query = " and ".join(
             f"tags.`{key}` = '{value}'" for key, value in {"study": self._name, **marks}.items()

@@ -64,7 +64,7 @@ def fit(
         The epoch that was kept, from 1.
 
     Raises:
-        FloatingPointError: the training loss is no longer finite.
+        FloatingPointError: the training loss is no longer finite, or the validation loss never.
     """
     groups = [{"params": parameters, "lr": rate} for rate, parameters in rates if parameters]
     optimiser = torch.optim.Adam(groups)
@@ -75,6 +75,7 @@ def fit(
     torch.manual_seed(settings.seed)
     shuffle = torch.Generator().manual_seed(settings.seed)
     best_loss, best_epoch, best_state = math.inf, settings.epochs, None
+    held_out: dict[str, float] = {}
     for epoch in range(1, settings.epochs + 1):
         network.train()
         order = torch.randperm(items, generator=shuffle).tolist()
@@ -92,6 +93,11 @@ def fit(
             break
     if best_state is not None:
         network.load_state_dict(best_state)
+    elif held_out:
+        raise FloatingPointError(
+            f"the validation loss of the {settings.name} network was never finite: lower "
+            "training.trunk_rate and training.head_rate"
+        )
     return best_epoch
 
 

@@ -92,6 +92,11 @@ def _read_rows(manifest: Path) -> list[_Row]:
             )
             rows = []
             for row in reader:
+                require(
+                    None not in row,
+                    f"corpus.manifest ({manifest}) line {reader.line_num} has more cells than the "
+                    "header: put text that holds a comma in quotes",
+                )
                 cells = {k.strip(): v.strip() for k, v in row.items() if k and isinstance(v, str)}
                 if any(cells.values()):
                     rows.append(_Row(reader.line_num, cells))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -372,6 +373,17 @@ def test_a_tracking_server_that_is_down_stops_nothing(
     assert "pooled accuracy" in done.stdout
     (warning,) = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
     assert "http://127.0.0.1:9 did not take this study" in warning
+
+
+def test_a_study_that_is_being_worked_on_is_not_started_twice(
+    small_study: SmallStudy, tmp_path: Path
+) -> None:
+    cwd = copy_of(small_study, tmp_path, runs=True)
+    with (cwd / "runs" / "small" / ".lock").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        result = run_module("harness.loso", *small_study.arguments, cwd=cwd)
+    assert result.status == 2
+    assert "name (small) is being worked on by another process" in result.stderr
 
 
 def test_a_name_that_another_study_has_is_refused(small_study: SmallStudy, tmp_path: Path) -> None:
