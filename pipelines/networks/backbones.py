@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from pipelines.errors import UsageError, require, require_one_of
 
@@ -54,6 +54,8 @@ class Backbone(nn.Module):
     """
 
     feature_size: int
+    pooled_size: int
+    """Side of the feature map that the classifier sees, whatever the size of the image."""
     face_size: int | None = None
     """Crops are shrunk to this side on reading; None takes them as stored (227)."""
     mean: Tensor
@@ -80,6 +82,7 @@ class SmallBackbone(Backbone):
     """
 
     feature_size = 128
+    pooled_size = 3
     face_size = 48
 
     def __init__(self, weights: str = "none") -> None:
@@ -101,16 +104,15 @@ class SmallBackbone(Backbone):
             ]
             channels = width
         self.features = nn.Sequential(*blocks)
-        self.avgpool = nn.AdaptiveAvgPool2d(3)
         self.classifier = nn.Sequential(
-            nn.Linear(channels * 9, self.feature_size), nn.ReLU(inplace=True)
+            nn.Linear(channels * self.pooled_size**2, self.feature_size), nn.ReLU(inplace=True)
         )
         if weights != "none":
             _load_weights(self, weights)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features [n, 128] of images [n, 3, h, w]."""
-        pooled = self.avgpool(self.features(self.normalised(images)))
+        pooled = adaptive_average(self.features(self.normalised(images)), self.pooled_size)
         features: Tensor = self.classifier(pooled.flatten(1))
         return features
 
@@ -122,6 +124,7 @@ class Vgg19Backbone(Backbone):
     """
 
     feature_size = 4096
+    pooled_size = 7
 
     def __init__(self, weights: str) -> None:
         imagenet = weights != "none"
@@ -135,12 +138,11 @@ class Vgg19Backbone(Backbone):
         if imagenet:
             _load_weights(network, weights)
         self.features = network.features
-        self.avgpool = network.avgpool
         self.classifier = network.classifier[:5]
 
     def forward(self, images: Tensor) -> Tensor:
         """Return fc7 [n, 4096] of images [n, 3, h, w]."""
-        pooled = self.avgpool(self.features(self.normalised(images)))
+        pooled = adaptive_average(self.features(self.normalised(images)), self.pooled_size)
         features: Tensor = self.classifier(pooled.flatten(1))
         return features
 
@@ -200,6 +202,34 @@ def build_backbone(config: ModelConfig) -> Backbone:
     """
     # Channels last is how the CPU's and the GPU's convolutions are fastest.
     return BACKBONES[config.backbone](config.weights).to(memory_format=torch.channels_last)
+
+
+def adaptive_average(maps: Tensor, side: int) -> Tensor:
+    """Return feature maps [n, c, h, w] averaged to [n, c, side, side], as AdaptiveAvgPool2d does.
+
+    On a GPU torch's own pooling has no deterministic gradient: there it is two matrix products.
+    """
+    if maps.shape[-2:] == (side, side):
+        return maps
+    if not maps.is_cuda:
+        return adaptive_avg_pool2d(maps, side)
+    return average_by_matrices(maps, side)
+
+
+def average_by_matrices(maps: Tensor, side: int) -> Tensor:
+    """Return the same averages as products with a matrix of shares on either side."""
+    rows, columns = (_shares(size, side).to(maps) for size in maps.shape[-2:])
+    averaged: Tensor = rows @ maps @ columns.T
+    return averaged
+
+
+def _shares(size: int, side: int) -> Tensor:
+    """Return [side, size]: row i is the mean from floor(i size/side) to ceil((i+1) size/side)."""
+    shares = torch.zeros(side, size, dtype=torch.float64)
+    for index in range(side):
+        first, last = index * size // side, -(-(index + 1) * size // side)
+        shares[index, first:last] = 1.0 / (last - first)
+    return shares
 
 
 def shrink_crops(crops: Tensor, side: int | None) -> Tensor:

@@ -18,6 +18,7 @@ from pipelines.networks.backbones import (
     Backbone,
     ModelConfig,
     SmallBackbone,
+    average_by_matrices,
     build_backbone,
     shrink_crops,
 )
@@ -277,3 +278,10 @@ def test_crops_of_the_right_size_and_trunks_that_take_them_as_stored_leave_them_
     crops = random_images(1, 48)
     assert shrink_crops(crops, 48) is crops
     assert shrink_crops(crops, None) is crops
+
+
+@pytest.mark.parametrize(("size", "side"), [(2, 7), (4, 3), (8, 7), (7, 7), (14, 7), (5, 3)])
+def test_averaging_by_matrices_equals_torchs_adaptive_pooling(size: int, side: int) -> None:
+    maps = torch.randn(2, 3, size, size + 1, dtype=torch.float64)
+    expected = torch.nn.AdaptiveAvgPool2d(side)(maps)
+    torch.testing.assert_close(average_by_matrices(maps, side), expected, atol=1e-12, rtol=0)
