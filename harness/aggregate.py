@@ -56,7 +56,8 @@ def predictions_of(
 def predictions_table(predictions: Sequence[Prediction], classes: Sequence[str]) -> pa.Table:
     """Return predictions in the columns of predictions.parquet."""
     names = ("split_id", "repeat", "seed", "clip_id", "subject", "emotion", "predicted", "tie")
-    columns = {name: [getattr(row, name) for row in predictions] for name in names}
+    columns: dict[str, Any] = {name: [getattr(row, name) for row in predictions] for name in names}
+    columns["repeat"] = pa.array(columns["repeat"], pa.int32())
     for label in classes:
         columns[f"p_{label}"] = [row.probabilities[label] for row in predictions]
     return pa.table(columns)

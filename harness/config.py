@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def config_digest(config: StudyConfig) -> str:
         "protocol": to_plain(config.protocol),
         "seed": config.seed,
         "arithmetic_version": TRAINING_VERSION,
+        # Another torch gives other bits: its splits must not stand beside those of this one.
+        "torch": version("torch"),
         "trial_threads": config.cluster.trial_cpus,
         "trial_on_gpu": config.cluster.trial_gpus > 0,
     }

@@ -113,7 +113,7 @@ def plan_splits(clips: Sequence[ClipOutcome], protocol: ProtocolConfig, seed: in
     splits = []
     for number, (split_id, held_out, tested) in enumerate(divisions):
         rest = [clip for clip in ordered if clip.clip_id not in tested]
-        validator = _validation_subject(ring, held_out, number, {clip.subject for clip in rest})
+        validator = _validation_subject(ring, held_out, number, rest)
         splits.append(
             Split(
                 split_id=split_id,
@@ -162,14 +162,24 @@ def _subject_ring(clips: Sequence[ClipOutcome]) -> list[str]:
 
 
 def _validation_subject(
-    ring: Sequence[str], held_out: str, number: int, available: set[str]
+    ring: Sequence[str], held_out: str, number: int, rest: Sequence[ClipOutcome]
 ) -> str | None:
-    """Return the inner held-out subject: the next on the ring, so that it rotates over splits."""
+    """Return the inner held-out subject: the next on the ring, so that it rotates over splits.
+
+    Somebody who alone shows a class is passed over: the training needs them more.
+    """
+    available = {clip.subject for clip in rest}
     if len(available) < 2:
         return None  # nobody would be left to train on
+    shown_by = {
+        label: {clip.subject for clip in rest if clip.emotion == label}
+        for label in {clip.emotion for clip in rest}
+    }
+    alone = {next(iter(people)) for people in shown_by.values() if len(people) == 1}
     start = ring.index(held_out) + 1 if held_out in ring else number
     turned = [ring[(start + step) % len(ring)] for step in range(len(ring))]
-    return next(subject for subject in turned if subject in available)
+    candidates = [subject for subject in turned if subject in available]
+    return next((subject for subject in candidates if subject not in alone), candidates[0])
 
 
 def _file_names(subjects: Sequence[str]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from pipelines.preprocess import CorpusPlan, prepare
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
 from pipelines.shards import ShardSet
-from pipelines.storage import claim, digest_of, write_json
+from pipelines.storage import claim, digest_of, require_folder, write_json
 
 ALL_DONE, SOME_FAILED = 0, 1
 VOICELESS_SHARE = 0.05
@@ -138,9 +138,11 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
     check_divisible(corpus_plan.clips, config.protocol)
     if config.model.weights != "none":
         build_backbone(config.model)  # weights that can't be had are said now, not in each trial
+    for setting, folder in (("paths.data", config.paths.data), ("paths.runs", config.paths.runs)):
+        require_folder(setting, folder)
     with ray_session(config.cluster, verbose=verbose) as place:
-        reporter.line(f"running on {place}")
         check_trial_fits(config.cluster, place)
+        reporter.line(f"running on {place}")
         shards = prepare(corpus_plan, place, reporter)
         study = Study(config, shards)
         plan = study.open_folder()

@@ -66,10 +66,11 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         require(
-            self.name is None or re.fullmatch(r"[\w.=+-]+", self.name) is not None,
-            f"name ({self.name}) must be of letters, digits and . _ = + - : it names a folder",
+            self.name is None or re.fullmatch(r"\w[\w.=+-]*", self.name) is not None,
+            f"name ({self.name}) must be of letters, digits and . _ = + - and start with a letter, "
+            "digit or _: it names a folder",
         )
-        require(self.seed >= 0, f"seed ({self.seed}) must be 0 or more")
+        require(0 <= self.seed < 2**32, f"seed ({self.seed}) must be from 0 to {2**32 - 1}")
 
 
 def register_schema(name: str, schema: type) -> None:
@@ -101,7 +102,24 @@ def compose_config(primary: str, schema: type[ConfigT], overrides: Sequence[str]
         raise UsageError(_explain(error, schema, overrides)) from error
     if not isinstance(composed, schema):
         raise TypeError(f"conf/{primary}.yaml does not start from {schema.__name__}")
+    if isinstance(composed, PipelineConfig):
+        _make_paths_absolute(composed)
     return composed
+
+
+def _make_paths_absolute(config: PipelineConfig) -> None:
+    """Let every process find what the user named, whatever folder it works in."""
+    for holder, name in (
+        (config.paths, "data"),
+        (config.paths, "runs"),
+        (config.corpus, "root"),
+        (config.faces, "model_dir"),
+    ):
+        value = getattr(holder, name, "")
+        if value and "://" not in value:
+            setattr(holder, name, str(Path(value).expanduser().absolute()))
+    if config.model.weights not in ("none", "imagenet"):
+        config.model.weights = str(Path(config.model.weights).expanduser().absolute())
 
 
 def _check_form(override: str) -> None:

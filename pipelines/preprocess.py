@@ -25,9 +25,11 @@ from pipelines.progress import Reporter
 from pipelines.records import Clip, to_row
 from pipelines.session import Place, ray_session
 from pipelines.shards import ShardFolder, ShardSet, clip_key, open_shards, write_manifest
-from pipelines.storage import content_digest, digest_of
+from pipelines.storage import content_digest, digest_of, require_folder
 
 MAKE, PREPROCESS = "make corpus", "preprocess"
+MOST_LISTED = 20
+"""Lost clips that are named in the terminal."""
 
 
 class CorpusPlan:
@@ -122,15 +124,19 @@ def _say(shard_set: ShardSet, done_now: int, reporter: Reporter) -> None:
     usable = shard_set.usable
     if done_now == 0:
         reporter.line(f"{PREPROCESS}: {len(outcomes)} clips were done before")
-    for outcome in outcomes:
-        if outcome.status != "ok":
-            reporter.line(
-                f"  {outcome.clip_id}: {outcome.status}: {outcome.reason} {outcome.detail}".rstrip()
-            )
+    lost = [outcome for outcome in outcomes if outcome.status != "ok"]
+    for outcome in lost[:MOST_LISTED]:
+        words = f"{outcome.status}: {outcome.reason} {outcome.detail}".rstrip()
+        reporter.line(f"  {outcome.clip_id}: {words}")
+    if len(lost) > MOST_LISTED:
+        reporter.line(
+            f"  and {len(lost) - MOST_LISTED} more: all reasons are in {shard_set.folder.root}"
+        )
     require(
         len(usable) > 0,
         f"none of the {len(outcomes)} clips could be used: "
-        f"{outcomes[0].clip_id}: {outcomes[0].reason} {outcomes[0].detail}",
+        f"{outcomes[0].clip_id}: {outcomes[0].reason} {outcomes[0].detail}; correct the files or "
+        "the paths in the manifest, and run again",
     )
 
 
@@ -189,6 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run(options: argparse.Namespace, reporter: Reporter) -> int:
         config = compose_config("pipeline", PipelineConfig, options.overrides)
         plan = CorpusPlan(config)
+        require_folder("paths.data", config.paths.data)
         with ray_session(config.cluster, verbose=options.verbose) as place:
             reporter.line(f"running on {place}")
             shards = prepare(plan, place, reporter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from pipelines.errors import UsageError
 
 
 def digest_of(value: object) -> str:
@@ -39,6 +42,23 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_folder(setting: str, folder: str) -> None:
+    """Make the folder that a setting names, and see that it can be written to.
+
+    Raises:
+        UsageError: it can't, in one line that names the setting.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{setting} ({folder}) can't be written to: {error.strerror or error}; name another "
+            "folder or change its permissions"
+        ) from error
 
 
 def claim(path: Path) -> IO[bytes] | None:

@@ -343,7 +343,7 @@ class SplitTraining:
         for index, label in enumerate(self.task.classes):
             if index not in present:
                 self.result.warnings.append(
-                    f"no training clip of class {label}: it cannot be predicted"
+                    f"no training clip of class {label}: it was never learned"
                 )
         if not self.validation:
             self.result.warnings.append(

@@ -48,16 +48,18 @@ def clips(config: CsvManifestConfig) -> list[Clip]:
     )
     root = Path(config.root).expanduser()
     require(
-        root.is_dir(),
+        root.exists(),
         f"corpus.root ({config.root}) does not exist: give the folder that the manifest's paths "
         "start from",
     )
+    require(root.is_dir(), f"corpus.root ({config.root}) is no folder: give the one of the clips")
     manifest = root / config.manifest
     require(
-        manifest.is_file(),
+        manifest.exists(),
         f"corpus.manifest ({manifest}) does not exist: write a CSV file with the columns "
         f"{', '.join(REQUIRED)}",
     )
+    require(manifest.is_file(), f"corpus.manifest ({manifest}) is no file: name the CSV file")
     rows = _read_rows(manifest)
     paths = [_checked_path(row, manifest) for row in rows]
     # Two files that differ in the suffix alone keep it, so that each has its own id.
@@ -88,7 +90,8 @@ def _read_rows(manifest: Path) -> list[_Row]:
             require(
                 not missing,
                 f"corpus.manifest ({manifest}) has no column {', '.join(missing)}: it needs "
-                f"{', '.join(REQUIRED)}; it has {', '.join(columns) or 'none'}",
+                f"{', '.join(REQUIRED)}, separated by commas; it has "
+                f"{', '.join(columns) or 'none'}",
             )
             rows = []
             for row in reader:

@@ -44,6 +44,14 @@ def test_the_inner_validation_is_one_whole_subject_and_rotates() -> None:
     assert Counter(chosen) == Counter(["p0", "p1", "p2", "p3", "p4"])
 
 
+def test_who_alone_shows_a_class_trains_and_does_not_validate() -> None:
+    only = ClipOutcome(clip_id="p3/awe", subject="p3", emotion="awe", status="ok")
+    for split in plan_splits([*outcomes(), only], LOSO, seed=0).splits:
+        if split.held_out != "p3":
+            assert only.clip_id in split.train
+            assert split.validation
+
+
 def test_the_order_of_the_clips_changes_nothing() -> None:
     clips = outcomes()
     assert plan_splits(clips, LOSO, 3) == plan_splits(clips[::-1], LOSO, 3)

@@ -135,12 +135,17 @@ def test_an_override_beats_the_profile_wherever_it_stands() -> None:
         assert config.model.backbone == "small"
 
 
-def test_the_working_folder_does_not_matter(
+def test_settings_are_found_from_every_folder_and_paths_start_from_the_one_worked_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = compose()
+    expected = to_plain(compose("paths.data=/data", "paths.runs=/runs"))
     monkeypatch.chdir(tmp_path)
-    assert compose_config("pipeline", PipelineConfig, []) == expected
+    composed = compose_config("pipeline", PipelineConfig, ["faces.model_dir=../models"])
+    assert composed.paths.data == str(tmp_path / "data")
+    assert composed.paths.runs == str(tmp_path / "runs")
+    assert Path(composed.faces.model_dir).resolve() == tmp_path.parent / "models"
+    found = to_plain(compose_config("pipeline", PipelineConfig, []))
+    assert {**found, "paths": None} == {**expected, "paths": None}
     assert not list(tmp_path.iterdir())
 
 

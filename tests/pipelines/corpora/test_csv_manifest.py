@@ -195,7 +195,7 @@ def test_what_is_not_utf_8_is_refused(content: bytes, tmp_path: Path) -> None:
 
 def test_a_folder_in_place_of_the_manifest_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").mkdir()
-    with pytest.raises(UsageError, match=r"corpus\.manifest .* does not exist"):
+    with pytest.raises(UsageError, match=r"corpus\.manifest .* is no file"):
         list_clips(CsvManifestConfig(root=str(tmp_path)))
 
 
