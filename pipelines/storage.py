@@ -45,14 +45,16 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def require_folder(setting: str, folder: str) -> None:
-    """Make the folder that a setting names, and see that it can be written to.
+    """See that the folder which a setting names can be written to, or made; make nothing yet.
 
     Raises:
         UsageError: it can't, in one line that names the setting.
     """
+    nearest = Path(folder).absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
         raise UsageError(

@@ -225,8 +225,9 @@ def test_a_loss_that_is_not_finite_is_said_at_once_with_what_to_lower(value: flo
     assert student.rows == []
 
 
-def test_a_validation_loss_that_is_never_finite_is_no_choice_and_no_end() -> None:
+def test_a_validation_loss_that_is_never_finite_fails_the_network_by_name() -> None:
     student = Student()
     broken = Batch(lambda: torch.full((1, 2), math.nan), torch.tensor([0]))
-    assert student.fit(lambda: [broken], patience=1, epochs=3) == 3
+    with pytest.raises(FloatingPointError, match=r"validation loss of the .* never finite"):
+        student.fit(lambda: [broken], patience=1, epochs=3)
     assert len(student.rows) == 3
