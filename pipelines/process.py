@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -75,6 +76,18 @@ class _Report:
     frames: int = 0
     segments: int = 0
     missing_face_ratio: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    """What a user should know of a clip that is fit for use."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipResult:
+    """What came of one clip, before it is written."""
+
+    outcome: ClipOutcome
+    frames: ClipFrames | None = None
+    segments: Sequence[Segment] = ()
+    """Empty where the outcome is not `ok`."""
 
 
 class _DroppedError(Exception):
@@ -120,10 +133,25 @@ class ClipProcessor:
     def process(self, clip: Clip, key: str) -> ClipOutcome:
         """Write the clip's shards under `key` and return its outcome; bad input never raises."""
         start = time.perf_counter()
+        result = self.compute(clip)
+        try:
+            self.folder.write_clip(key, result.outcome, result.frames, result.segments)
+        except (OSError, pa.ArrowException) as error:
+            # The next run tries again: nothing of this clip is on the disk but whole files.
+            return replace(
+                result.outcome,
+                status="failed",
+                reason="disk",
+                detail=str(error),
+                transient=True,
+                seconds=time.perf_counter() - start,
+            )
+        return result.outcome
+
+    def compute(self, clip: Clip) -> ClipResult:
+        """Work through one clip and write nothing; bad input is an outcome, not an error."""
+        start = time.perf_counter()
         report = _Report()
-        frames: ClipFrames | None = None
-        segments: list[Segment] = []
-        status, reason, detail = "ok", "", ""
         try:
             reason, frames, segments = self._compute(clip, report)
         except _DroppedError as dropped:
@@ -135,13 +163,10 @@ class ClipProcessor:
         except Exception as error:
             words = " ".join(str(error).split())[:300]
             status, reason, detail = "failed", "internal", f"{type(error).__name__}: {words}"
-        outcome = self._outcome(clip, report, status, reason, detail, start)
-        try:
-            self.folder.write_clip(key, outcome, frames, segments)
-        except (OSError, pa.ArrowException) as error:
-            # The next run tries again: nothing of this clip is on the disk but whole files.
-            return self._outcome(clip, report, "failed", "disk", str(error), start)
-        return outcome
+        else:
+            outcome = self._outcome(clip, report, "ok", reason, "; ".join(report.notes), start)
+            return ClipResult(outcome=outcome, frames=frames, segments=segments)
+        return ClipResult(outcome=self._outcome(clip, report, status, reason, detail, start))
 
     def _outcome(
         self, clip: Clip, report: _Report, status: str, reason: str, detail: str, start: float
@@ -168,6 +193,7 @@ class ClipProcessor:
     def _compute(self, clip: Clip, report: _Report) -> tuple[str, ClipFrames, list[Segment]]:
         info = self.sandbox.open(clip.path, self.preprocess.max_seconds)
         report.length_declared = info.length_declared
+        report.notes.extend(info.notes)
         reason, starts_s, images = self._audio_segments(info, report)
         times_s = info.frame_times_s
         duration_s = segment_seconds(self.mfcc)

@@ -39,3 +39,5 @@ class MediaInfo:
     """Whether the container declares a length, so that a cut file is noticed."""
     frame_rate: float
     """Nominal frames per second."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of a file that can be used all the same."""
