@@ -21,9 +21,10 @@ from harness.splits import Plan, Split, check_divisible, plan_splits
 from harness.tracking import Tracker
 from pipelines.command_line import run_command
 from pipelines.config import CONF, compose_config, describe_settings, to_plain, to_yaml
+from pipelines.corpus_plan import CorpusPlan
 from pipelines.errors import require
 from pipelines.networks.backbones import build_backbone
-from pipelines.preprocess import CorpusPlan, prepare
+from pipelines.preprocess import prepare
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
 from pipelines.shards import ShardSet

@@ -71,7 +71,7 @@ def train_split(trial: dict[str, Any]) -> None:
 class ShardClips(ClipCache):
     """Clips of one shard folder, by id; knows the keys of those that its trials may ask for."""
 
-    def __init__(self, root: Path, face_size: int | None, rescaling: str, limit_bytes: int) -> None:
+    def __init__(self, root: str, face_size: int | None, rescaling: str, limit_bytes: int) -> None:
         self.keys: dict[str, str] = {}
         folder = ShardFolder(root)
 
@@ -84,7 +84,7 @@ class ShardClips(ClipCache):
 
 @lru_cache(maxsize=1)
 def _clip_cache(root: str, face_size: int | None, rescaling: str, cache_mb: int) -> ShardClips:
-    return ShardClips(Path(root), face_size, rescaling, cache_mb * 2**20)
+    return ShardClips(root, face_size, rescaling, cache_mb * 2**20)
 
 
 def _task(value: dict[str, Any]) -> SplitTask:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
 
-from pipelines.errors import UsageError
+from pipelines.errors import StoppedError, UsageError
 from pipelines.progress import Reporter
 from pipelines.session import quiet_libraries
 
+STOPPED = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130
+
+_STORAGE_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.ESTALE}
 
 Run = Callable[[argparse.Namespace, Reporter], int]
 
@@ -62,6 +66,19 @@ def run_command(
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE_ERROR
+    except StoppedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return STOPPED
+    except OSError as error:
+        if error.errno not in _STORAGE_FAILS:
+            raise
+        where = error.filename or "a file"
+        print(
+            f"error: {where} can't be written: {error.strerror}; what is finished is kept: make "
+            "room there and run the same command again",
+            file=sys.stderr,
+        )
+        return STOPPED
     except KeyboardInterrupt:
         print("stopped: run the same command again to go on from here", file=sys.stderr)
         return INTERRUPTED

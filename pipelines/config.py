@@ -44,6 +44,8 @@ class PathsConfig:
     """Made corpora, shards and features."""
     runs: str = "runs"
     """Studies, and the default MLflow store."""
+    cache: str = ""
+    """Copies of clips from object storage, on each host; empty: in the user's cache folder."""
 
 
 @dataclass
@@ -112,6 +114,7 @@ def _make_paths_absolute(config: PipelineConfig) -> None:
     for holder, name in (
         (config.paths, "data"),
         (config.paths, "runs"),
+        (config.paths, "cache"),
         (config.corpus, "root"),
         (config.faces, "model_dir"),
     ):

@@ -12,6 +12,13 @@ class UsageError(Exception):
     """
 
 
+class StoppedError(Exception):
+    """The work can't go on; what is finished is kept, and the same command goes on from there.
+
+    Entry points print it as one line on stderr and leave with exit status 1.
+    """
+
+
 def require(condition: bool, message: str) -> None:
     """Raise `UsageError(message)` unless `condition` holds."""
     if not condition:

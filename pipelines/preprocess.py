@@ -1,60 +1,48 @@
 """Corpus -> segment shards, in parallel with Ray Data: `python -m pipelines.preprocess`.
 
 Each clip is one row; an actor holds a decoder child and a face detector, writes the clip's shards
-and returns its outcome. What is already on the disk is not done again, so a killed run goes on
-where it was.
+and returns its outcome. What is already there is not done again, so a killed run goes on where it
+was.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipelines.clip_pool import map_clips
 from pipelines.command_line import run_command
-from pipelines.config import PipelineConfig, compose_config, describe_settings, settings_of
-from pipelines.corpora.listing import ClipMaker, clips_to_make, list_clips
-from pipelines.errors import require
-from pipelines.faces import weights_digest
-from pipelines.process import ClipWorker
+from pipelines.config import PipelineConfig, compose_config, describe_settings, register_schema
+from pipelines.corpora.listing import ClipMaker
+from pipelines.corpus_plan import CorpusPlan, ShardTask
+from pipelines.dry_run import print_plan
+from pipelines.errors import StoppedError, UsageError, require
+from pipelines.locks import hold
+from pipelines.process import ClipWorker, outcome_of
 from pipelines.progress import Reporter
-from pipelines.records import Clip, to_row
+from pipelines.records import Clip, ClipOutcome, to_row
 from pipelines.session import Place, ray_session
-from pipelines.shards import ShardFolder, ShardSet, clip_key, open_shards, write_manifest
-from pipelines.storage import content_digest, digest_of, require_folder
+from pipelines.shards import ShardSet
+from pipelines.storage import require_folder
 
 MAKE, PREPROCESS = "make corpus", "preprocess"
 MOST_LISTED = 20
 """Lost clips that are named in the terminal."""
 
 
-class CorpusPlan:
-    """What preprocessing has to do: known before any work starts, and without Ray."""
+@dataclass
+class PreprocessingRun(PipelineConfig):
+    """Settings of `python -m pipelines.preprocess`."""
 
-    def __init__(self, config: PipelineConfig) -> None:
-        self.config = with_corpus_root(config)
-        self.detector_digest = weights_digest(config.faces)
-        self.clips = list_clips(self.config.corpus)
-        self.to_make = clips_to_make(self.config.corpus)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All that changes a shard, the detector's own file included."""
-        return {**settings_of(self.config), "detector": self.detector_digest}
+    dry_run: bool = False
+    """Say what would be done, how long it takes and how large it gets, and touch nothing."""
 
 
-def with_corpus_root(config: PipelineConfig) -> PipelineConfig:
-    """Put a corpus that is made, and has no folder of its own, under `paths.data`."""
-    corpus = config.corpus
-    if getattr(corpus, "name", "") != "synthetic" or corpus.root:
-        return config
-    made = {key: value for key, value in asdict(corpus).items() if key != "root"}
-    root = Path(config.paths.data) / "corpora" / f"synthetic-{digest_of(made)[:8]}"
-    return replace(config, corpus=replace(corpus, root=str(root)))
+register_schema("preprocess_schema", PreprocessingRun)
 
 
 def prepare(plan: CorpusPlan, place: Place, reporter: Reporter) -> ShardSet:
@@ -62,103 +50,59 @@ def prepare(plan: CorpusPlan, place: Place, reporter: Reporter) -> ShardSet:
 
     Raises:
         UsageError: no clip of the corpus gave a segment.
+        StoppedError: the results can't be written; what is finished is kept.
     """
-    config = plan.config
-    workers = config.preprocess.workers or place.cpus
+    workers = plan.config.preprocess.workers or place.cpus
     if plan.to_make:
-        _make_corpus(config.corpus, plan.to_make, workers, reporter)
-    contents = _content_digests(plan.clips)
-    keys = {
-        clip.clip_id: clip_key(clip, contents[clip.clip_id], plan.settings) for clip in plan.clips
-    }
-    digest = digest_of(sorted(keys.values()))
-    shards = (Path(config.paths.data) / "shards").absolute()
-    folder = ShardFolder(shards / digest)
-    todo = [clip for clip in plan.clips if not _is_done(folder, keys[clip.clip_id])]
-    if todo and not folder.manifest_path.exists():
-        _take_over(folder, shards, [keys[clip.clip_id] for clip in todo])
-        todo = [clip for clip in todo if not _is_done(folder, keys[clip.clip_id])]
-    if todo:
-        _preprocess(config, folder, todo, keys, workers, reporter)
-    left = [clip for clip in plan.clips if folder.outcome(keys[clip.clip_id]) is None]
+        _make_corpus(plan, workers, reporter)
+    task = plan.task()
+    shards = task.finished()
+    if shards is None:
+        with hold(task.folder.root, reporter.line):
+            # Whoever held it before may have done all there was.
+            shards = task.finished() or _bring_up_to_date(task, workers, reporter)
+    else:
+        reporter.line(f"{PREPROCESS}: {len(shards.outcomes)} clips were done before")
+    _say_what_was_lost(shards, reporter)
+    return shards
+
+
+def _bring_up_to_date(task: ShardTask, workers: int, reporter: Reporter) -> ShardSet:
+    task.folder.sweep()
+    outcomes = task.done()
+    if task.left(outcomes):
+        task.take_over(outcomes)
+        outcomes = task.done()
+    left = task.left(outcomes)
     if left:
-        raise RuntimeError(
-            f"{len(left)} clips have no outcome, {left[0].clip_id} first: run the command again"
-        )
-    write_manifest(
-        folder,
-        corpus=config.corpus.name,
-        digest=digest,
-        settings=plan.settings,
-        clips=[(clip_id, key, contents[clip_id]) for clip_id, key in keys.items()],
-    )
-    shard_set = open_shards(folder.root)
-    _say(shard_set, len(todo), reporter)
-    return shard_set
-
-
-def _is_done(folder: ShardFolder, key: str) -> bool:
-    outcome = folder.outcome(key)
-    return outcome is not None and not outcome.transient
-
-
-def _take_over(folder: ShardFolder, shards: Path, keys: Sequence[str]) -> None:
-    """Link what other digests hold of these clips: one changed clip costs one clip."""
-    others = [
-        ShardFolder(path)
-        for path in sorted(shards.iterdir() if shards.is_dir() else ())
-        if path != folder.root
-    ]
-    for key in keys:
-        any(folder.take_over(key, other) for other in others)
-
-
-def _content_digests(clips: Sequence[Clip]) -> dict[str, str]:
-    with ThreadPoolExecutor() as pool:
-        digests = pool.map(lambda clip: content_digest(Path(clip.path)), clips)
-        return dict(zip((clip.clip_id for clip in clips), digests, strict=True))
-
-
-def _say(shard_set: ShardSet, done_now: int, reporter: Reporter) -> None:
-    outcomes = shard_set.outcomes
-    usable = shard_set.usable
-    if done_now == 0:
+        for outcome in _preprocess(task, left, workers, reporter):
+            outcomes[outcome.clip_id] = outcome
+    else:
         reporter.line(f"{PREPROCESS}: {len(outcomes)} clips were done before")
-    lost = [outcome for outcome in outcomes if outcome.status != "ok"]
-    for outcome in lost[:MOST_LISTED]:
-        words = f"{outcome.status}: {outcome.reason} {outcome.detail}".rstrip()
-        reporter.line(f"  {outcome.clip_id}: {words}")
-    if len(lost) > MOST_LISTED:
-        reporter.line(
-            f"  and {len(lost) - MOST_LISTED} more: all reasons are in {shard_set.folder.root}"
-        )
-    require(
-        len(usable) > 0,
-        f"none of the {len(outcomes)} clips could be used: "
-        f"{outcomes[0].clip_id}: {outcomes[0].reason} {outcomes[0].detail}; correct the files or "
-        "the paths in the manifest, and run again",
-    )
+    return task.finish(outcomes)
 
 
-def _make_corpus(corpus: object, clips: Sequence[Clip], workers: int, reporter: Reporter) -> None:
-    with reporter.stage(MAKE, len(clips)) as stage:
-        for _ in _map_clips(
-            ClipMaker, {"corpus": corpus}, [to_row(clip) for clip in clips], workers
-        ):
+def _make_corpus(plan: CorpusPlan, workers: int, reporter: Reporter) -> None:
+    rows = [to_row(clip) for clip in plan.to_make]
+    with reporter.stage(MAKE, len(rows)) as stage:
+        for made in map_clips(ClipMaker, {"corpus": plan.config.corpus}, rows, workers):
+            if problem := made.get("problem") or ("its process died" if "lost" in made else ""):
+                raise StoppedError(
+                    f"{made['clip_id']} could not be made: {problem}; what was made is kept: "
+                    "remove the cause and run the same command again"
+                )
             stage.advance()
 
 
 def _preprocess(
-    config: PipelineConfig,
-    folder: ShardFolder,
-    clips: Sequence[Clip],
-    keys: dict[str, str],
-    workers: int,
-    reporter: Reporter,
-) -> None:
-    rows = [{**to_row(clip), "key": keys[clip.clip_id]} for clip in clips]
-    arguments = {
-        "root": str(folder.root),
+    task: ShardTask, clips: Sequence[Clip], workers: int, reporter: Reporter
+) -> Iterator[ClipOutcome]:
+    config = task.plan.config
+    rows = [{**to_row(clip), "key": task.keys[clip.clip_id]} for clip in clips]
+    by_id = {clip.clip_id: clip for clip in clips}
+    arguments: dict[str, Any] = {
+        "root": str(task.folder.root),
+        "cache": config.paths.cache,
         "vad": config.vad,
         "mfcc": config.mfcc,
         "faces": config.faces,
@@ -166,35 +110,50 @@ def _preprocess(
     }
     counts = {"ok": 0, "dropped": 0, "failed": 0}
     with reporter.stage(PREPROCESS, len(clips)) as stage:
-        for outcome in _map_clips(ClipWorker, arguments, rows, workers):
-            counts[outcome["status"]] += 1
+        for answer in map_clips(ClipWorker, arguments, rows, workers):
+            if problem := answer.get("problem"):
+                raise UsageError(problem)
+            outcome = outcome_of(by_id[answer["clip_id"]], answer.get("outcome"))
+            if outcome.reason == "disk":
+                raise StoppedError(
+                    f"paths.data ({config.paths.data}) can't be written to: {outcome.detail}; "
+                    f"{stage.done} of {len(clips)} clips are done and kept: make room there and "
+                    "run the same command again"
+                )
+            if "lost" in answer:
+                task.folder.write_clip(task.keys[outcome.clip_id], outcome)
+            counts[outcome.status] += 1
             stage.advance(", ".join(f"{n} {status}" for status, n in counts.items() if n))
+            yield outcome
 
 
-def _map_clips(
-    worker: type, arguments: dict[str, Any], rows: Sequence[dict[str, Any]], workers: int
-) -> Iterator[dict[str, Any]]:
-    """Send each row through a pool of `worker` actors, and yield what comes back as it comes."""
-    import ray
-
-    size = max(1, min(workers, len(rows)))
-    # A block a row: a clip that is slow, or kills its worker, holds up no other.
-    dataset = ray.data.from_items(list(rows), override_num_blocks=len(rows))
-    mapped = dataset.map(
-        worker,
-        fn_constructor_kwargs=arguments,
-        compute=ray.data.ActorPoolStrategy(size=size),
-        num_cpus=1,
+def _say_what_was_lost(shards: ShardSet, reporter: Reporter) -> None:
+    outcomes = shards.outcomes
+    lost = [outcome for outcome in outcomes if outcome.status != "ok"]
+    for outcome in lost[:MOST_LISTED]:
+        words = f"{outcome.status}: {outcome.reason} {outcome.detail}".rstrip()
+        reporter.line(f"  {outcome.clip_id}: {words}")
+    if len(lost) > MOST_LISTED:
+        reporter.line(
+            f"  and {len(lost) - MOST_LISTED} more: all reasons are in {shards.folder.root}"
+        )
+    require(
+        len(shards.usable) > 0,
+        f"none of the {len(outcomes)} clips could be used: "
+        f"{outcomes[0].clip_id}: {outcomes[0].reason} {outcomes[0].detail}; correct the files or "
+        "the paths in the manifest, and run again",
     )
-    yield from mapped.iter_rows()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Preprocess a corpus and say what became of each clip."""
 
     def run(options: argparse.Namespace, reporter: Reporter) -> int:
-        config = compose_config("pipeline", PipelineConfig, options.overrides)
+        config = compose_config("preprocess", PreprocessingRun, options.overrides)
         plan = CorpusPlan(config)
+        if config.dry_run:
+            print_plan(plan, as_json=options.json)
+            return 0
         require_folder("paths.data", config.paths.data)
         with ray_session(config.cluster, verbose=options.verbose) as place:
             reporter.line(f"running on {place}")
@@ -203,20 +162,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{len(shards.usable)} of {len(shards.outcomes)} clips usable, "
             f"{sum(outcome.segments for outcome in shards.usable)} segments"
         )
-        print(shards.folder.root)
+        print(json.dumps(_as_json(shards)) if options.json else shards.folder.root)
         return 0
 
     return run_command(
         "python -m pipelines.preprocess",
         "Preprocess a corpus into segment shards: voice activity, audio images, face crops.",
         [
+            "python -m pipelines.preprocess corpus=rml corpus.root=/data/RML dry_run=true",
             "python -m pipelines.preprocess corpus=csv_manifest corpus.root=/data/clips",
+            "python -m pipelines.preprocess corpus=rml corpus.root=s3://bucket/RML "
+            "paths.data=s3://bucket/data",
             "python -m pipelines.preprocess faces=yunet faces.model_dir=/models",
         ],
         run,
         arguments,
-        lambda: describe_settings("pipeline", PipelineConfig),
+        lambda: describe_settings("preprocess", PreprocessingRun),
     )
+
+
+def _as_json(shards: ShardSet) -> dict[str, Any]:
+    return {
+        "shards": str(shards.folder.root),
+        "data_digest": shards.data_digest,
+        "outcomes": [asdict(outcome) for outcome in shards.outcomes],
+    }
 
 
 if __name__ == "__main__":

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from pipelines.clip_files import ClipFiles
 from pipelines.decode import DecodeError, MediaInfo
 from pipelines.errors import UsageError, require
 from pipelines.faces import FacesConfig, crop_face, fill_missing, follow, load_detector
@@ -29,6 +32,7 @@ from pipelines.sandbox import Sandbox
 from pipelines.segments import frames_of_segment, region_frames
 from pipelines.shard_tables import ClipFrames
 from pipelines.shards import ShardFolder
+from pipelines.storage import cache_home
 from pipelines.vad import VadConfig, VoiceRegion, detect_voice
 
 CHUNK_BYTES = 64 * 2**20
@@ -47,6 +51,8 @@ class PreprocessConfig:
     """Decoding of one clip is killed after this long."""
     clips_per_child: int = 50
     """The decoder's process is replaced after so many clips: decord never gives memory back."""
+    cache_mb: int = 4096
+    """Space on each host for copies of clips that lie in object storage."""
     workers: int | None = None
     """Clips at once; unset: one a CPU."""
 
@@ -61,6 +67,7 @@ class PreprocessConfig:
             self.clips_per_child >= 1,
             f"preprocess.clips_per_child ({self.clips_per_child}) must be at least 1",
         )
+        require(self.cache_mb >= 1, f"preprocess.cache_mb ({self.cache_mb}) must be at least 1")
         require(
             self.workers is None or self.workers >= 1,
             f"preprocess.workers ({self.workers}) must be at least 1",
@@ -109,8 +116,12 @@ class ClipProcessor:
         mfcc: MfccConfig,
         faces: FacesConfig,
         preprocess: PreprocessConfig,
+        cache: str = "",
     ) -> None:
         self.folder = folder
+        self.files = ClipFiles(
+            Path(cache) if cache else cache_home() / "clips", preprocess.cache_mb * 2**20
+        )
         self.vad, self.mfcc, self.faces, self.preprocess = vad, mfcc, faces, preprocess
         self.detector = load_detector(faces)
         self.sandbox = Sandbox(preprocess.time_limit_s, preprocess.clips_per_child)
@@ -136,8 +147,9 @@ class ClipProcessor:
         result = self.compute(clip)
         try:
             self.folder.write_clip(key, result.outcome, result.frames, result.segments)
-        except (OSError, pa.ArrowException) as error:
-            # The next run tries again: nothing of this clip is on the disk but whole files.
+        except Exception as error:
+            # Each kind of storage fails in its own ways. The next run tries again: nothing of this
+            # clip is there but whole files.
             return replace(
                 result.outcome,
                 status="failed",
@@ -153,7 +165,8 @@ class ClipProcessor:
         start = time.perf_counter()
         report = _Report()
         try:
-            reason, frames, segments = self._compute(clip, report)
+            with self._local_file(clip) as path:
+                reason, frames, segments = self._compute(clip, path, report)
         except _DroppedError as dropped:
             status, reason, detail = "dropped", dropped.reason, dropped.detail
         except DecodeError as error:
@@ -167,6 +180,21 @@ class ClipProcessor:
             outcome = self._outcome(clip, report, "ok", reason, "; ".join(report.notes), start)
             return ClipResult(outcome=outcome, frames=frames, segments=segments)
         return ClipResult(outcome=self._outcome(clip, report, status, reason, detail, start))
+
+    @contextmanager
+    def _local_file(self, clip: Clip) -> Iterator[Path]:
+        """Give the clip's file, fetched where it lies in an object store."""
+        with ExitStack() as stack:
+            try:
+                path = stack.enter_context(self.files.local(clip.path))
+            except FileNotFoundError as error:
+                raise DecodeError("missing_file", str(error)) from error
+            # Each store's library has errors of its own.
+            except Exception as error:
+                full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+                words = f"{type(error).__name__}: {error}"
+                raise DecodeError("disk" if full else "unreachable", words) from error
+            yield path
 
     def _outcome(
         self, clip: Clip, report: _Report, status: str, reason: str, detail: str, start: float
@@ -190,8 +218,10 @@ class ClipProcessor:
             seconds=time.perf_counter() - start,
         )
 
-    def _compute(self, clip: Clip, report: _Report) -> tuple[str, ClipFrames, list[Segment]]:
-        info = self.sandbox.open(clip.path, self.preprocess.max_seconds)
+    def _compute(
+        self, clip: Clip, path: Path, report: _Report
+    ) -> tuple[str, ClipFrames, list[Segment]]:
+        info = self.sandbox.open(path, self.preprocess.max_seconds)
         report.length_declared = info.length_declared
         report.notes.extend(info.notes)
         reason, starts_s, images = self._audio_segments(info, report)
@@ -273,11 +303,36 @@ class ClipProcessor:
 
 
 class ClipWorker:
-    """A `ClipProcessor` for Ray Data: the row of a clip in, its outcome's status out."""
+    """A `ClipProcessor` for a pool: the row of a clip in, its outcome as JSON out.
+
+    A user's mistake comes back as a row with a `problem`: an actor that can't be made would hide
+    it in a trace of Ray's.
+    """
 
     def __init__(self, root: str, **settings: Any) -> None:
-        self.processor = ClipProcessor(ShardFolder(Path(root)), **settings)
+        self.problem = ""
+        try:
+            self.processor = ClipProcessor(ShardFolder(root), **settings)
+        except UsageError as error:
+            self.problem = str(error)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        if self.problem:
+            return {"clip_id": row["clip_id"], "problem": self.problem}
         outcome = self.processor.process(from_row(row), row["key"])
-        return {"clip_id": outcome.clip_id, "status": outcome.status}
+        return {"clip_id": outcome.clip_id, "outcome": json.dumps(asdict(outcome))}
+
+
+def outcome_of(clip: Clip, answer: str | None) -> ClipOutcome:
+    """Return the outcome in a worker's answer; None where the worker died of the clip."""
+    if answer is not None:
+        return ClipOutcome(**json.loads(answer))
+    return ClipOutcome(
+        clip_id=clip.clip_id,
+        subject=clip.subject,
+        emotion=clip.emotion,
+        status="failed",
+        reason="worker_died",
+        detail="its process was killed or crashed, alone with this clip as well",
+        transient=True,
+    )

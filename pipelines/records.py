@@ -37,11 +37,13 @@ REASONS = {
     "no_face": "no face was found in any frame",
     "too_few_faces": "a face was found in too few frames",
     "disk": "the result could not be written",
+    "unreachable": "the file could not be fetched from where it is",
+    "worker_died": "the process that worked on the file died, twice: memory, or a crash",
     "internal": "an unexpected error: please report it with the detail",
 }
 """The closed list of outcome reasons. `ok` clips carry `""`, `no_voice` or `padded`."""
 
-TRANSIENT_REASONS = frozenset({"time_limit", "disk", "internal"})
+TRANSIENT_REASONS = frozenset({"time_limit", "disk", "unreachable", "worker_died", "internal"})
 """Failures that the next run tries again; the others are true of the file itself."""
 
 
@@ -132,7 +134,7 @@ def to_row(clip: Clip) -> dict[str, Any]:
     row = {name: getattr(clip, name) for name in _TEXT_COLUMNS}
     return {
         **row,
-        "path": str(Path(clip.path).absolute()),
+        "path": clip.path if "://" in clip.path else str(Path(clip.path).absolute()),
         "sentence": clip.sentence or "",
         "attributes": json.dumps(dict(clip.attributes), sort_keys=True),
     }

@@ -1,10 +1,10 @@
-"""Segment shards on disk: written by clip, whole or not at all, and read back by clip.
+"""Segment shards: written by clip, whole or not at all, and read back by clip.
 
 `<data>/shards/<digest>/` holds `frames/`, `segments/` and `outcomes/`, each a Parquet data set
 with one file, and in it one row group, per clip, and `manifest.json`, which is written last: its
-presence means that every clip of the corpus has its outcome. A clip's files are named by its key,
-a digest of its content and of the settings, so a new corpus digest takes over the files of all
-clips that did not change.
+presence means that every clip of the corpus has its outcome, and it repeats them all, so that one
+file tells what there is. A clip's files are named by its key, a digest of its content and of the
+settings, so a new corpus digest takes over the files of all clips that did not change.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,17 @@ from pipelines.shard_tables import (
     image_shape,
     segments_table,
 )
-from pipelines.storage import digest_of, write_json, write_table, write_whole
+from pipelines.storage import (
+    Location,
+    digest_of,
+    location_of,
+    names_in,
+    open_parquet,
+    read_whole,
+    write_json,
+    write_table,
+    write_whole,
+)
 
 ARITHMETIC_VERSION = 1
 """Raised whenever the same clip and settings would give other shards than before."""
@@ -43,17 +54,17 @@ def clip_key(clip: Clip, content: str, settings: Mapping[str, Any]) -> str:
 
 
 class ShardFolder:
-    """The shards of one corpus under one set of settings."""
+    """The shards of one corpus under one set of settings, on a disk or in an object store."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: str | Location) -> None:
+        self.root = location_of(root)
 
     @property
-    def manifest_path(self) -> Path:
+    def manifest_path(self) -> Location:
         """Written last; its presence means complete."""
         return self.root / "manifest.json"
 
-    def path(self, table: str, key: str) -> Path:
+    def path(self, table: str, key: str) -> Location:
         """Return the file of one clip in `frames`, `segments` or `outcomes`."""
         return self.root / table / f"{key}.parquet"
 
@@ -73,31 +84,44 @@ class ShardFolder:
             pa.Table.from_pylist([asdict(outcome)], schema=OUTCOMES_SCHEMA),
         )
 
+    def outcomes(self, keys: Collection[str]) -> dict[str, ClipOutcome]:
+        """Return what became of those of the clips with these keys that are not still to do."""
+        held = {name.removesuffix(".parquet") for name in names_in(self.root / "outcomes")}
+        found = read_whole(self.path("outcomes", key) for key in sorted(held.intersection(keys)))
+        outcomes = {}
+        for name, content in found.items():
+            # Where a machine stopped in the middle of it the clip is to be done again.
+            with suppress(pa.ArrowException):
+                (row,) = pq.ParquetFile(pa.BufferReader(content)).read().to_pylist()
+                outcomes[name.removesuffix(".parquet")] = ClipOutcome(**row)
+        return outcomes
+
     def outcome(self, key: str) -> ClipOutcome | None:
         """Return what became of the clip with this key, or None where it is still to do."""
-        try:
-            rows = pq.ParquetFile(self.path("outcomes", key)).read().to_pylist()
-        except FileNotFoundError:
-            return None
-        return ClipOutcome(**rows[0])
+        return self.outcomes([key]).get(key)
 
-    def take_over(self, key: str, other: ShardFolder) -> bool:
-        """Link a clip's files from another digest of the corpus; False where it has none."""
-        outcome = other.outcome(key)
-        if outcome is None or outcome.transient:
-            return False
-        for table in ("frames", "segments", "outcomes"):
-            source, target = other.path(table, key), self.path(table, key)
-            if source.exists():
-                write_whole(target, partial(_link, source))
-        return True
+    def take_over(self, keys: Collection[str], other: ShardFolder) -> set[str]:
+        """Link these clips' files from another digest of the corpus; return those it had."""
+        taken = set()
+        for key, outcome in other.outcomes(keys).items():
+            if outcome.transient:
+                continue
+            tables = ("frames", "segments") if outcome.status == "ok" else ()
+            for table in (*tables, "outcomes"):
+                _link(other.path(table, key), self.path(table, key))
+            taken.add(key)
+        return taken
+
+    def sweep(self) -> None:
+        """Remove what a run that was killed left half written."""
+        if isinstance(self.root, Path):
+            for path in self.root.glob("*/.*.tmp"):
+                path.unlink(missing_ok=True)
 
     def read(self, key: str, clip_id: str) -> ClipArrays:
         """Read one clip's arrays. Views where Arrow allows: treat them as read-only."""
-        frames = pq.ParquetFile(self.path("frames", key)).read(columns=["crop"])
-        segments = pq.ParquetFile(self.path("segments", key)).read(
-            columns=["mfcc", "frame_indices"]
-        )
+        frames = open_parquet(self.path("frames", key)).read(columns=["crop"])
+        segments = open_parquet(self.path("segments", key)).read(columns=["mfcc", "frame_indices"])
         crops = fixed_bytes(frames["crop"], CROP_SIZE * CROP_SIZE * 3)
         mfcc = segments["mfcc"].combine_chunks().flatten().to_numpy()
         indices = segments["frame_indices"].combine_chunks().flatten().to_numpy()
@@ -118,7 +142,7 @@ class ShardSet:
     keys: Mapping[str, str]
     """clip_id -> key."""
     contents: Mapping[str, str]
-    """clip_id -> sha256 of the file."""
+    """clip_id -> mark of the file's content: its sha256, or what its store says of it."""
     outcomes: tuple[ClipOutcome, ...]
     """One per clip of the corpus, sorted by clip_id."""
 
@@ -133,15 +157,22 @@ class ShardSet:
         return digest_of([self.digest, [outcome.clip_id for outcome in self.usable]])
 
 
-def _link(source: Path, target: Path) -> None:
+def _link(source: Location, target: Location) -> None:
     """Give a file a second name; copy it where the file system has no hard links."""
+    if isinstance(source, Path):
+        write_whole(target, partial(_link_or_copy, source))
+    else:
+        source.fs.cp_file(source.path, str(target))
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
 
 
-def open_shards(root: Path) -> ShardSet:
+def open_shards(root: str | Location) -> ShardSet:
     """Open a complete shard folder.
 
     Raises:
@@ -149,19 +180,13 @@ def open_shards(root: Path) -> ShardSet:
     """
     folder = ShardFolder(root)
     manifest = json.loads(folder.manifest_path.read_text())
-    keys = {clip["clip_id"]: clip["key"] for clip in manifest["clips"]}
-    outcomes = [folder.outcome(key) for key in keys.values()]
-    missing = [clip_id for clip_id, outcome in zip(keys, outcomes, strict=True) if outcome is None]
-    if missing:
-        raise FileNotFoundError(f"{root} has no outcome for {missing[0]} and {len(missing)} in all")
+    rows = manifest["clips"]
     return ShardSet(
         folder=folder,
         digest=manifest["digest"],
-        keys=keys,
-        contents={clip["clip_id"]: clip["content"] for clip in manifest["clips"]},
-        outcomes=tuple(
-            sorted((o for o in outcomes if o is not None), key=lambda outcome: outcome.clip_id)
-        ),
+        keys={row["outcome"]["clip_id"]: row["key"] for row in rows},
+        contents={row["outcome"]["clip_id"]: row["content"] for row in rows},
+        outcomes=tuple(ClipOutcome(**row["outcome"]) for row in rows),
     )
 
 
@@ -171,10 +196,13 @@ def write_manifest(
     corpus: str,
     digest: str,
     settings: Mapping[str, Any],
-    clips: Iterable[tuple[str, str, str]],
+    clips: Iterable[tuple[str, str, ClipOutcome]],
 ) -> None:
-    """Declare the folder complete; `clips` are (clip_id, key, sha256 of the file)."""
-    rows = [{"clip_id": i, "key": k, "content": c} for i, k, c in sorted(clips)]
+    """Declare the folder complete; `clips` are (key, mark of the file's content, outcome)."""
+    rows = [
+        {"key": key, "content": content, "outcome": asdict(outcome)}
+        for key, content, outcome in sorted(clips, key=lambda clip: clip[2].clip_id)
+    ]
     write_json(
         folder.manifest_path,
         {

@@ -1,21 +1,30 @@
-"""Digests, and files that are written whole or not at all."""
+"""Digests, and files that are written whole or not at all, on a disk or in an object store.
+
+A `Location` is a path of the local file system, or an address such as `s3://bucket/data`. No rename
+is assumed of an object store: an object appears whole when it is put.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import json
+import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from upath import UPath
 
 from pipelines.errors import UsageError
+
+Location = Path | UPath
+"""A `Path` on this machine; a `UPath` that is none in an object store."""
 
 
 def digest_of(value: object) -> str:
@@ -25,7 +34,7 @@ def digest_of(value: object) -> str:
 
 
 def content_digest(path: Path) -> str:
-    """Return the sha256 of a file, or `"unreadable"`: its outcome will say why."""
+    """Return the sha256 of a local file, or `"unreadable"`: its outcome will say why."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -33,15 +42,98 @@ def content_digest(path: Path) -> str:
         return "unreadable"
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file, then rename it: readers never see half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+def is_address(place: str) -> bool:
+    """Whether `place` is an address of a store (`s3://...`) rather than a path of this machine."""
+    return "://" in place
+
+
+def location_of(place: str | Location) -> Location:
+    """Return the file or folder at a path or an address; nothing is looked up.
+
+    Raises:
+        UsageError: nothing here speaks the address' protocol.
+    """
+    if not isinstance(place, str):
+        return place
+    if not is_address(place):
+        return Path(place)
     try:
+        # What other processes write must be seen: listings are never remembered.
+        folder = UPath(place, use_listings_cache=False)
+        _ = folder.fs
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"{place} can't be opened: {error}") from error
+    return folder
+
+
+def write_whole(path: Location, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file, which then takes its place: nobody reads half a file.
+
+    On a disk it is renamed, and lasts when the machine stops just then; to a store it is put.
+    """
+    if isinstance(path, Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            write(temporary)
+            _flush(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / "whole"
         write(temporary)
-        temporary.replace(path)
+        path.fs.put_file(str(temporary), path.path)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def read_whole(paths: Iterable[Location]) -> dict[str, bytes]:
+    """Return the contents of those files that exist, by name; from a store many at once."""
+    found: dict[str, bytes] = {}
+    remote: list[UPath] = []
+    for path in paths:
+        if isinstance(path, Path):
+            with suppress(FileNotFoundError):
+                found[path.name] = path.read_bytes()
+        else:
+            remote.append(path)
+    if remote:
+        fetched = remote[0].fs.cat([path.path for path in remote], on_error="return")
+        for address, content in fetched.items():
+            if isinstance(content, bytes):
+                found[address.rpartition("/")[2]] = content
+            elif not isinstance(content, FileNotFoundError):
+                raise content
+    return found
+
+
+def names_in(folder: Location) -> list[str]:
+    """Return the names of what is in a folder; none where there is no such folder."""
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def open_parquet(path: Location) -> pq.ParquetFile:
+    """Open a Parquet file on a disk, or fetch it whole from a store."""
+    if isinstance(path, Path):
+        return pq.ParquetFile(path)
+    return pq.ParquetFile(pa.BufferReader(path.fs.cat_file(path.path)))
+
+
+def cache_home() -> Path:
+    """Where fetched files stay on this host, by the XDG base directory specification."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "av-emotion-harness"
 
 
 def require_folder(setting: str, folder: str) -> None:
@@ -50,16 +142,26 @@ def require_folder(setting: str, folder: str) -> None:
     Raises:
         UsageError: it can't, in one line that names the setting.
     """
-    nearest = Path(folder).absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
     try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
+        place = location_of(folder)
+        if isinstance(place, Path):
+            nearest = place.absolute()
+            while not nearest.exists():
+                nearest = nearest.parent
+            with tempfile.TemporaryFile(dir=nearest):
+                pass
+        else:
+            probe = place / f".probe-{uuid.uuid4().hex}"
+            probe.fs.pipe_file(probe.path, b"")
+            probe.fs.rm_file(probe.path)
+    except UsageError as error:
+        raise UsageError(f"{setting}: {error}") from error
+    # Each store's library has errors of its own for a wrong key, a missing bucket, no network.
+    except Exception as error:
+        words = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise UsageError(
-            f"{setting} ({folder}) can't be written to: {error.strerror or error}; name another "
-            "folder or change its permissions"
+            f"{setting} ({folder}) can't be written to: {words}; name another folder or change "
+            "its permissions"
         ) from error
 
 
@@ -70,7 +172,7 @@ def claim(path: Path) -> IO[bytes] | None:
         None where another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("ab")
+    file = path.open("a+b")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -88,22 +190,34 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
 
 
-def write_json(path: Path, value: object) -> None:
+def write_text(path: Location, text: str) -> None:
+    """Write a text whole."""
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Location, value: object) -> None:
     """Write JSON whole, sorted and indented for people to read."""
-    text = json.dumps(value, sort_keys=True, indent=1) + "\n"
-    write_whole(path, lambda temporary: temporary.write_text(text))
+    write_text(path, json.dumps(value, sort_keys=True, indent=1) + "\n")
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def write_table(path: Location, table: pa.Table) -> None:
     """Write one Parquet file whole, in a single row group."""
-    write_whole(
-        path,
-        lambda temporary: pq.write_table(
-            table,
-            temporary,
-            compression="lz4",
-            # Crops and coefficients hardly repeat: a dictionary would only cost time.
-            use_dictionary=False,
-            row_group_size=max(1, table.num_rows),
-        ),
+    write_whole(path, lambda temporary: _write_parquet(table, temporary))
+
+
+def parquet_bytes(table: pa.Table) -> int:
+    """Return how many bytes `write_table` would write."""
+    sink = pa.BufferOutputStream()
+    _write_parquet(table, sink)
+    return int(sink.getvalue().size)
+
+
+def _write_parquet(table: pa.Table, target: Path | pa.NativeFile) -> None:
+    pq.write_table(
+        table,
+        target,
+        compression="lz4",
+        # Crops and coefficients hardly repeat: a dictionary would only cost time.
+        use_dictionary=False,
+        row_group_size=max(1, table.num_rows),
     )

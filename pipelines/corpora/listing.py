@@ -50,9 +50,13 @@ class ClipMaker:
         self.corpus = corpus
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        if isinstance(self.corpus, SyntheticConfig):
-            synthetic.make_clip(self.corpus, from_row(row))
-        return {"clip_id": row["clip_id"]}
+        problem = ""
+        try:
+            if isinstance(self.corpus, SyntheticConfig):
+                synthetic.make_clip(self.corpus, from_row(row))
+        except OSError as error:
+            problem = f"{error.strerror or error} ({error.filename or self.corpus})"
+        return {"clip_id": row["clip_id"], "problem": problem}
 
 
 def _name(config: object) -> str:

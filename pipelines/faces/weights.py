@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 import urllib.error
 import urllib.request
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from pipelines.errors import UsageError
 from pipelines.faces.config import FacesConfig
+from pipelines.storage import cache_home
 
 _GITHUB = "https://raw.githubusercontent.com/opencv"
 _MEDIA = "https://media.githubusercontent.com/media/opencv"
@@ -72,7 +72,7 @@ def model_paths(config: FacesConfig) -> list[Path]:
                     f"{wanted.address} there, or leave faces.model_dir empty to download it"
                 )
         else:
-            path = _cache_folder() / wanted.name
+            path = cache_home() / "faces" / wanted.name
             if not path.is_file():
                 _fetch(wanted, path)
         _check(path, wanted)
@@ -97,12 +97,6 @@ def _cascade() -> Path:
     import cv2.data
 
     return Path(cv2.data.haarcascades) / "haarcascade_frontalface_alt.xml"
-
-
-def _cache_folder() -> Path:
-    """Where fetched files stay, by the XDG base directory specification."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "av-emotion-harness" / "faces"
 
 
 def _check(path: Path, wanted: WeightsFile) -> None:

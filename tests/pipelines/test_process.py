@@ -21,7 +21,7 @@ from pipelines.corpora.synthetic import SyntheticConfig, make_clip
 from pipelines.errors import UsageError
 from pipelines.faces import FacesConfig, crop_face
 from pipelines.mfcc import MfccConfig, static_coefficients
-from pipelines.process import ClipProcessor, ClipWorker, PreprocessConfig
+from pipelines.process import ClipProcessor, ClipWorker, PreprocessConfig, outcome_of
 from pipelines.records import Clip, ClipOutcome, to_row
 from pipelines.shards import ShardFolder
 from pipelines.synthesis.write import truth_path
@@ -178,7 +178,9 @@ def test_a_worker_takes_a_row_and_returns_what_became_of_it(
         told = worker({**to_row(done.clip), "key": "k"})
     finally:
         worker.processor.close()
-    assert told == {"clip_id": "s01/anger_1", "status": "ok"}
+    outcome = ShardFolder(tmp_path).outcome("k")
+    assert told["clip_id"] == "s01/anger_1"
+    assert outcome_of(done.clip, told["outcome"]) == outcome
     assert ShardFolder(tmp_path).outcome("k") is not None
 
 

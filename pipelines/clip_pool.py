@@ -1,0 +1,64 @@
+"""Clips through a pool of Ray Data actors, each of them to its end whatever becomes of the others.
+
+A clip is a row and a block: one that is slow holds up no other. Ray would try a row that kills its
+worker (out of memory, a crash in native code) for ever. Here the rows that a dead worker had are
+tried once more, one at a time, so that those which only stood beside it come through; what is
+lost again has killed its worker by itself, and is told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def map_clips(
+    worker: type, arguments: Mapping[str, Any], rows: Sequence[Row], workers: int
+) -> Iterator[Row]:
+    """Send rows through a pool of actors and yield what comes back, as it comes.
+
+    Args:
+        worker: made once an actor from `arguments`; takes a row and returns one, with the same
+            `clip_id`. Its constructor must not raise.
+        arguments: of the constructor.
+        rows: each with a `clip_id` of its own.
+        workers: actors, each of one CPU.
+
+    Yields:
+        The returned rows; for a row whose worker died twice, `{"clip_id": ..., "lost": True}`.
+    """
+    left = {row["clip_id"]: row for row in rows}
+    for in_flight in (None, 1):
+        if left:
+            pending = [left[clip_id] for clip_id in sorted(left)] if in_flight else list(rows)
+            for answer in _pass(worker, arguments, pending, workers, in_flight):
+                del left[answer["clip_id"]]
+                yield answer
+    for clip_id in sorted(left):
+        yield {"clip_id": clip_id, "lost": True}
+
+
+def _pass(
+    worker: type,
+    arguments: Mapping[str, Any],
+    rows: Sequence[Row],
+    workers: int,
+    in_flight: int | None,
+) -> Iterator[Row]:
+    import ray
+
+    # A block is lost with its worker, and left out of what comes back: there is one row in each.
+    ray.data.DataContext.get_current().max_errored_blocks = -1
+    dataset = ray.data.from_items(list(rows), override_num_blocks=len(rows))
+    mapped = dataset.map(
+        worker,
+        fn_constructor_kwargs=dict(arguments),
+        compute=ray.data.ActorPoolStrategy(
+            size=max(1, min(workers, len(rows))), max_tasks_in_flight_per_actor=in_flight
+        ),
+        num_cpus=1,
+        max_task_retries=0,
+    )
+    yield from mapped.iter_rows()

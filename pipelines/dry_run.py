@@ -1,0 +1,175 @@
+"""What preprocessing would do, how long it would take and how large it would get."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.corpus_plan import CorpusPlan, ShardTask
+from pipelines.process import ClipProcessor, ClipResult
+from pipelines.records import Clip
+from pipelines.shard_tables import frames_table, segments_table
+from pipelines.storage import parquet_bytes
+
+SAMPLE = 6
+"""Clips that are worked through, and thrown away, to measure what one takes."""
+RAY_SECONDS = 15.0
+"""To start Ray and its workers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What is left to do, measured on a few of its clips."""
+
+    clips: int
+    done: int
+    """Clips whose shards are there already."""
+    workers: int
+    measured: int
+    """Clips of the sample."""
+    seconds_per_clip: float
+    bytes_per_clip: float
+    unusable: int
+    """Clips of the sample that gave no segments."""
+
+    @property
+    def left(self) -> int:
+        """Clips to work through."""
+        return self.clips - self.done
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole run on `workers` CPUs like this one's."""
+        return self.left and RAY_SECONDS + self.left * self.seconds_per_clip / self.workers
+
+    @property
+    def bytes(self) -> float:
+        """Of the shards that would be written."""
+        return self.left * self.bytes_per_clip
+
+
+def print_plan(plan: CorpusPlan, *, as_json: bool) -> None:
+    """Print what the corpus holds, what would be done to it, and what that takes."""
+    task = None if plan.to_make else plan.task()
+    workers = plan.config.preprocess.workers or len(os.sched_getaffinity(0))
+    reckoned = estimate(task, workers) if task else None
+    if as_json:
+        print(json.dumps(_as_json(plan, reckoned)))
+        return
+    print(f"{len(plan.clips)} clips")
+    for line in _plan_lines(plan, task, reckoned):
+        print(line)
+
+
+def _plan_lines(
+    plan: CorpusPlan, task: ShardTask | None, reckoned: Estimate | None
+) -> Iterator[str]:
+    if task is None or reckoned is None:
+        yield (
+            f"would make {len(plan.to_make)} clips in {plan.config.corpus.root} and preprocess "
+            f"{len(plan.clips)}: time and space are known once they are made"
+        )
+    elif reckoned.left == 0:
+        yield f"nothing to do: all {reckoned.clips} clips are done, in {task.folder.root}"
+    else:
+        yield (
+            f"would preprocess {reckoned.left} clips ({reckoned.done} are done) with the "
+            f"{plan.config.faces.detector} detector into {task.folder.root}"
+        )
+        yield (
+            f"estimate: {_duration(reckoned.seconds)} on {reckoned.workers} CPUs like this "
+            f"machine's, {_size_words(reckoned.bytes)} on disk{_free(task)}; from "
+            f"{reckoned.measured} clips that were worked through: "
+            f"{reckoned.seconds_per_clip:.2f} s and {_size_words(reckoned.bytes_per_clip)} each, "
+            f"{reckoned.unusable} of them unusable"
+        )
+    yield "nothing was written"
+
+
+def _as_json(plan: CorpusPlan, reckoned: Estimate | None) -> dict[str, Any]:
+    return {
+        "clips": len(plan.clips),
+        "to_make": len(plan.to_make),
+        "estimate": reckoned
+        and {**asdict(reckoned), "seconds": reckoned.seconds, "bytes": reckoned.bytes},
+    }
+
+
+def _free(task: ShardTask) -> str:
+    """Say how much space there is where the shards would be, if that is a disk of this machine."""
+    place = task.folder.root
+    if not isinstance(place, Path):
+        return ""
+    while not place.exists():
+        place = place.parent
+    return f" ({_size_words(shutil.disk_usage(place).free)} free there)"
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    if minutes < 1:
+        return f"about {seconds:.0f} s"
+    return f"about {minutes:.0f} min" if minutes < 90 else f"about {minutes / 60:.1f} h"
+
+
+def _size_words(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def estimate(task: ShardTask, workers: int) -> Estimate:
+    """Work through a few of the clips that are left, write nothing, and reckon from them."""
+    finished = task.finished()
+    done = len(finished.outcomes) if finished else len(task.done())
+    left = [] if finished else task.left(task.done())
+    seconds, sizes, unusable = [0.0], [0], 0
+    sample = _sample(left)
+    if sample:
+        config = task.plan.config
+        with (
+            tempfile.TemporaryDirectory() as copies,
+            ClipProcessor(
+                task.folder,
+                vad=config.vad,
+                mfcc=config.mfcc,
+                faces=config.faces,
+                preprocess=config.preprocess,
+                cache=copies,
+            ) as processor,
+        ):
+            processor.compute(sample[0])  # librosa and the decoders are slow the first time
+            results = [processor.compute(clip) for clip in sample]
+        seconds = [result.outcome.seconds for result in results]
+        sizes = [_size(result) for result in results]
+        unusable = sum(result.outcome.status != "ok" for result in results)
+    return Estimate(
+        clips=len(task.plan.clips),
+        done=done,
+        workers=min(workers, max(1, len(left))),
+        measured=len(sample),
+        seconds_per_clip=statistics.fmean(seconds),
+        bytes_per_clip=statistics.fmean(sizes),
+        unusable=unusable,
+    )
+
+
+def _sample(clips: Sequence[Clip]) -> list[Clip]:
+    """Clips from all over the corpus, subject by subject."""
+    places = np.linspace(0, len(clips) - 1, min(SAMPLE, len(clips)))
+    return [clips[int(place)] for place in places.round()]
+
+
+def _size(result: ClipResult) -> int:
+    if result.frames is None:
+        return 0
+    clip_id = result.outcome.clip_id
+    tables = (frames_table(clip_id, result.frames), segments_table(result.segments))
+    return sum(parquet_bytes(table) for table in tables)

@@ -1,0 +1,49 @@
+"""A clip that kills its worker costs itself alone: a real Ray, real deaths."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.clip_pool import map_clips
+from pipelines.session import ClusterConfig, ray_session
+
+
+class MortalWorker:
+    """Notes each call, and dies of the clips that it is told to die of."""
+
+    def __init__(self, notes: str, deadly: list[str], once: list[str]) -> None:
+        self.notes, self.deadly, self.once = Path(notes), deadly, once
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        clip_id = row["clip_id"]
+        again = (self.notes / clip_id).exists()
+        with (self.notes / clip_id).open("a") as file:
+            file.write("called\n")
+        if clip_id in self.deadly or (clip_id in self.once and not again):
+            os.kill(os.getpid(), signal.SIGSEGV if clip_id < "05" else signal.SIGKILL)
+        return {"clip_id": clip_id, "answer": json.dumps(row)}
+
+
+def test_only_what_kills_its_worker_twice_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ray's workers are to find this module.
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    rows = [{"clip_id": f"{index:02d}", "text": f"row {index}"} for index in range(12)]
+    arguments = {"notes": str(tmp_path), "deadly": ["03", "08"], "once": ["05"]}
+    with ray_session(ClusterConfig()):
+        answers = {row["clip_id"]: row for row in map_clips(MortalWorker, arguments, rows, 2)}
+    assert sorted(answers) == [row["clip_id"] for row in rows]
+    assert [clip_id for clip_id, row in answers.items() if row.get("lost")] == ["03", "08"]
+    whole = [row for row in rows if row["clip_id"] not in ("03", "08")]
+    assert [json.loads(answers[row["clip_id"]]["answer"]) for row in whole] == whole
+    calls = {path.name: len(path.read_text().split()) for path in tmp_path.iterdir()}
+    assert calls["03"] == calls["08"] == calls["05"] == 2

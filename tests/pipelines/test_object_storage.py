@@ -1,0 +1,171 @@
+"""Corpus and shards in an object store: a local S3 server, real requests."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+from upath import UPath
+
+from pipelines import locks
+from pipelines.clip_files import ClipFiles, content_digests
+from pipelines.errors import UsageError
+from pipelines.locks import hold
+from pipelines.records import Clip
+from pipelines.storage import location_of, names_in, read_whole, require_folder, write_json
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Yield the address of an S3 server on this machine, with an empty bucket `lab`."""
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    address = f"http://{host}:{port}"
+    before = dict(os.environ)
+    os.environ.update(CREDENTIALS, AWS_ENDPOINT_URL=address)
+    bucket("").fs.mkdir("lab")
+    yield address
+    os.environ.clear()
+    os.environ.update(before)
+    moto.stop()
+
+
+def bucket(path: str) -> UPath:
+    folder = location_of(f"s3://lab/{path}")
+    assert not isinstance(folder, Path)
+    return folder
+
+
+pytestmark = pytest.mark.usefixtures("server")
+
+
+def test_what_is_put_is_read_whole_and_what_is_not_there_is_left_out() -> None:
+    folder = bucket("tables")
+    write_json(folder / "a.json", {"one": 1})
+    write_json(folder / "b.json", [2])
+    found = read_whole([folder / "a.json", folder / "b.json", folder / "c.json"])
+    assert found == {"a.json": b'{\n "one": 1\n}\n', "b.json": b"[\n 2\n]\n"}
+    assert sorted(names_in(folder)) == ["a.json", "b.json"]
+    assert names_in(bucket("nothing")) == []
+
+
+def test_a_lock_lets_one_in_at_a_time_and_tells_the_other_for_whom_it_waits() -> None:
+    folder = bucket("locked")
+    order: list[str] = []
+    told: list[str] = []
+
+    def second() -> None:
+        with hold(folder, told.append):
+            order.append("second in")
+
+    with hold(folder, told.append):
+        other = threading.Thread(target=second)
+        other.start()
+        time.sleep(1.0)
+        order.append("first out")
+    other.join(timeout=20)
+    assert order == ["first out", "second in"]
+    (line,) = told
+    assert f"process {os.getpid()} on " in line
+    assert names_in(folder) == []
+
+
+def test_a_lock_whose_holder_is_dead_is_taken_and_one_that_is_renewed_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(locks, "STALE_SECONDS", 1.5)
+    monkeypatch.setattr(locks, "RENEW_SECONDS", 0.3)
+    folder = bucket("stale")
+    (folder / ".lock").write_bytes(b'{"host": "gone", "process": 1}')
+    told: list[str] = []
+    began = time.monotonic()
+    with hold(folder, told.append):
+        assert time.monotonic() - began > 1.5
+        assert told == [f"process 1 on gone is working on {folder}: waiting for it to end"]
+        entered = threading.Event()
+
+        def other() -> None:
+            with hold(folder, told.append):
+                entered.set()
+
+        waiting = threading.Thread(target=other)
+        waiting.start()
+        assert not entered.wait(3.0)  # twice as long as a dead holder's lock would stand
+    waiting.join(timeout=20)
+    assert entered.is_set()
+
+
+def put_clips(count: int, size: int) -> list[Clip]:
+    clips = []
+    for index in range(count):
+        place = bucket("corpus") / f"clip {index}.avi"
+        place.write_bytes(bytes([index]) * size)
+        clips.append(Clip(clip_id=f"{index}", path=str(place), subject="s", emotion="fear"))
+    return clips
+
+
+def test_copies_of_clips_are_kept_within_bounds_the_latest_used_longest(tmp_path: Path) -> None:
+    clips = put_clips(4, 1000)
+    files = ClipFiles(tmp_path / "copies", limit_bytes=3500)
+    for clip in [*clips[:3], clips[0]]:
+        with files.local(clip.path) as path:
+            assert path.read_bytes() == bytes([int(clip.clip_id)]) * 1000
+            assert path.suffix == ".avi"
+        time.sleep(0.01)
+    with files.local(clips[3].path):
+        kept = sorted(path.read_bytes()[0] for path in (tmp_path / "copies").iterdir())
+        assert kept == [0, 2, 3]
+
+
+def test_a_copy_in_use_is_never_removed_and_a_changed_clip_is_fetched_again(
+    tmp_path: Path,
+) -> None:
+    clips = put_clips(3, 1000)
+    files = ClipFiles(tmp_path, limit_bytes=1)
+    with files.local(clips[0].path) as first:
+        with files.local(clips[1].path) as second:
+            assert first.read_bytes()[0] == 0
+            assert second.read_bytes()[0] == 1
+        with files.local(clips[2].path):
+            assert first.exists()
+            assert not second.exists()
+    location_of(clips[0].path).write_bytes(b"new")
+    with files.local(clips[0].path) as again:
+        assert again.read_bytes() == b"new"
+    with pytest.raises(FileNotFoundError), files.local("s3://lab/corpus/none.avi"):
+        pass
+
+
+def test_an_object_is_known_by_what_its_store_says_of_its_content() -> None:
+    clips = put_clips(3, 10)
+    root = str(bucket("corpus"))
+    before = content_digests(clips, root)
+    assert len(set(before.values())) == 3
+    location_of(clips[1].path).write_bytes(bytes([0]) * 10)
+    location_of(clips[2].path).unlink()
+    after = content_digests(clips, root)
+    assert after == {"0": before["0"], "1": before["0"], "2": "unreadable"}
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_in_a_line() -> None:
+    for place, words in (
+        ("s3://no-such-bucket/data", "bucket"),
+        ("nonsense://lab/data", "nonsense"),
+    ):
+        with pytest.raises(UsageError, match=rf"paths\.data.*{words}") as refused:
+            require_folder("paths.data", place)
+        assert "\n" not in str(refused.value)
+    require_folder("paths.data", "s3://lab/data")
+    assert names_in(bucket("data")) == []
