@@ -12,9 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import demo
+from benchmarks import demo, preprocessing
 
-BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"demo": demo.run}
+BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
+    "demo": demo.run,
+    "preprocessing_memory": preprocessing.memory,
+    "preprocessing_ray_data": preprocessing.ray_data,
+    "preprocessing_region": preprocessing.region_of_interest,
+    "preprocessing_steps": preprocessing.steps,
+}
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "ray", "mlflow", "librosa", "decord", "numpy", "scikit-learn")
 

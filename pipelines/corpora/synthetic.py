@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from pipelines.errors import UsageError, require, require_one_of
 from pipelines.records import Clip
+from pipelines.storage import location_of, write_json
 from pipelines.synthesis.emotions import EMOTIONS, SIGNALS
 from pipelines.synthesis.performance import Role, perform
-from pipelines.synthesis.write import truth_path, write_clip, write_json
+from pipelines.synthesis.write import truth_path, write_clip
 
 MADE_WITH = "corpus.json"
 """Beside the subjects' folders: the settings that the files were made with."""
@@ -60,7 +60,7 @@ def clips(config: SyntheticConfig) -> list[Clip]:
     return [
         Clip(
             clip_id=clip_id,
-            path=str(Path(config.root) / f"{clip_id}.avi"),
+            path=str(location_of(config.root) / f"{clip_id}.avi"),
             subject=f"s{index + 1:02d}",
             emotion=emotion,
             sentence=str(take),
@@ -85,7 +85,8 @@ def missing(config: SyntheticConfig) -> list[Clip]:
     return [
         clip
         for clip in clips(config)
-        if not (truth_path(Path(clip.path)).exists() and Path(clip.path).exists())
+        for location in [location_of(clip.path)]
+        if not all(path.exists() for path in (truth_path(location), location))
     ]
 
 
@@ -96,11 +97,10 @@ def make_clip(config: SyntheticConfig, clip: Clip) -> None:
         UsageError: `root` is not set, or holds a corpus made with other settings.
     """
     _check_root(config)
-    root = Path(config.root)
-    if not (root / MADE_WITH).exists():
-        root.mkdir(parents=True, exist_ok=True)
-        write_json(_settings(config), root / MADE_WITH)
-    write_clip(perform(role_of(config, clip)), Path(clip.path))
+    made_with = location_of(config.root) / MADE_WITH
+    if not made_with.exists():
+        write_json(made_with, _settings(config))
+    write_clip(perform(role_of(config, clip)), location_of(clip.path))
 
 
 def role_of(config: SyntheticConfig, clip: Clip) -> Role:
@@ -130,7 +130,7 @@ def _settings(config: SyntheticConfig) -> dict[str, Any]:
 
 def _check_root(config: SyntheticConfig) -> None:
     require(config.root != "", "corpus.root () must name the folder where the clips are made")
-    path = Path(config.root) / MADE_WITH
+    path = location_of(config.root) / MADE_WITH
     if not path.exists():
         return
     try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.storage import Location, write_json, write_whole
 from pipelines.synthesis.articulation import SAMPLE_RATE
 from pipelines.synthesis.backdrop import HEIGHT, WIDTH
 from pipelines.synthesis.canvas import Pixels
@@ -27,32 +26,24 @@ QUANTISER = 5
 KEY_FRAME_EVERY = 12
 
 
-def truth_path(clip_path: Path) -> Path:
-    """Where the truth of the clip at `clip_path` lies: `<stem>.truth.json` beside it."""
-    return clip_path.with_name(f"{clip_path.stem}.truth.json")
+def truth_path(clip: Location) -> Location:
+    """Where the truth of a clip lies: `<stem>.truth.json` beside it."""
+    return clip.with_name(f"{clip.stem}.truth.json")
 
 
-def write_clip(performance: Performance, path: Path) -> None:
+def write_clip(performance: Performance, path: Location) -> None:
     """Write the clip to `path` and its truth beside it; each appears whole or not at all.
 
     The truth is written last: where it is, the clip is complete.
     """
     cv2.setNumThreads(1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
-    try:
-        boxes = _write_media(performance.pictures(), performance.sound(), unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    write_json(_truth(performance, boxes), truth_path(path))
+    boxes: list[Box] = []
 
+    def write(temporary: Path) -> None:
+        boxes.extend(_write_media(performance.pictures(), performance.sound(), temporary))
 
-def write_json(content: dict[str, Any], path: Path) -> None:
-    """Write `content` so that `path` holds all of it or does not exist."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, write)
+    write_json(truth_path(path), _truth(performance, boxes))
 
 
 def _write_media(
