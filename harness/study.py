@@ -28,7 +28,7 @@ from pipelines.preprocess import prepare
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
 from pipelines.shards import ShardSet
-from pipelines.storage import claim, digest_of, require_folder, write_json
+from pipelines.storage import claim, digest_of, require_folder, write_json, write_text
 
 ALL_DONE, SOME_FAILED = 0, 1
 VOICELESS_SHARE = 0.05
@@ -81,7 +81,7 @@ class Study:
                     f"{key.replace('_digest', '')}; choose another name, or remove that folder",
                 )
         write_json(mark, {"name": self.name, **self.digests})
-        (self.folder / "config.yaml").write_text(to_yaml(self.config))
+        write_text(self.folder / "config.yaml", to_yaml(self.config))
         plan.write(self.folder / "plan.json")
         return plan
 

@@ -191,7 +191,7 @@ def _explain(error: Exception, schema: type, overrides: Sequence[str]) -> str:
     text = " ".join(str(cause) for cause in causes)
     known = sorted(set(known_keys(schema)))
     # The last value of a key is the one that counts; the longest key is the most exact.
-    told = dict(reversed([override.partition("=")[::2] for override in reversed(overrides)]))
+    told = dict(override.partition("=")[::2] for override in overrides)
     for bare, value in sorted(told.items(), key=lambda pair: -len(pair[0])):
         if bare not in known and re.search(rf"['\" ]{re.escape(bare)}['\"\s.:]", text + " "):
             close = difflib.get_close_matches(bare, [*known, *_groups()], n=1)
