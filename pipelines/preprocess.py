@@ -17,7 +17,7 @@ from typing import Any
 
 from pipelines.command_line import run_command
 from pipelines.config import PipelineConfig, compose_config, describe_settings, settings_of
-from pipelines.corpora.listing import ClipMaker, clips_to_make, list_clips
+from pipelines.corpora.listing import ClipMaker, clips_to_make, is_made, list_clips
 from pipelines.errors import require
 from pipelines.faces import weights_digest
 from pipelines.process import ClipWorker
@@ -50,10 +50,10 @@ class CorpusPlan:
 def with_corpus_root(config: PipelineConfig) -> PipelineConfig:
     """Put a corpus that is made, and has no folder of its own, under `paths.data`."""
     corpus = config.corpus
-    if getattr(corpus, "name", "") != "synthetic" or corpus.root:
+    if not is_made(corpus) or corpus.root:
         return config
     made = {key: value for key, value in asdict(corpus).items() if key != "root"}
-    root = Path(config.paths.data) / "corpora" / f"synthetic-{digest_of(made)[:8]}"
+    root = Path(config.paths.data) / "corpora" / f"{corpus.name}-{digest_of(made)[:8]}"
     return replace(config, corpus=replace(corpus, root=str(root)))
 
 

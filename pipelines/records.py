@@ -132,7 +132,7 @@ def to_row(clip: Clip) -> dict[str, Any]:
     row = {name: getattr(clip, name) for name in _TEXT_COLUMNS}
     return {
         **row,
-        "path": str(Path(clip.path).absolute()),
+        "path": clip.path if "://" in clip.path else str(Path(clip.path).absolute()),
         "sentence": clip.sentence or "",
         "attributes": json.dumps(dict(clip.attributes), sort_keys=True),
     }
