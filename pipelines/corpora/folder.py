@@ -79,15 +79,18 @@ class CorpusFolder:
         Raises:
             UsageError: it is not set, not there or no folder; says what is `expected` in it.
         """
-        require(bool(root), f"corpus.root is not set: give corpus.root=/folder/with {expected}")
+        require(
+            bool(root),
+            f"corpus.root is not set: give corpus.root=/your/folder, which holds {expected}",
+        )
         folder = cls(root)
         require(
             folder.exists(),
-            f"corpus.root ({root}) does not exist: give the folder with {expected}",
+            f"corpus.root ({root}) does not exist: give the folder that holds {expected}",
         )
         require(
             folder.is_folder(),
-            f"corpus.root ({root}) is no folder: give the one with {expected}",
+            f"corpus.root ({root}) is no folder: give the one that holds {expected}",
         )
         return folder
 
