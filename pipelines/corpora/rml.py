@@ -60,7 +60,10 @@ def read(config: RmlConfig) -> CorpusListing:
 
 
 def take_of(file: CorpusFile) -> Take | str:
-    """Return what a path says: the subject by folder, the language by the folder below it."""
+    """Return what a path says: the subject by folder, the language by the folder below it.
+
+    A folder above the subject's is a language if it has the name of one.
+    """
     folders = file.folders
     subjects = [match[1] if (match := _SUBJECT.fullmatch(part)) else "" for part in folders]
     named = {number for number in subjects if number}
@@ -75,7 +78,8 @@ def take_of(file: CorpusFile) -> Take | str:
     subject = f"s{named.pop()}"
     first = next(index for index, number in enumerate(subjects) if number)
     below = [part for part, number in zip(folders, subjects, strict=True) if not number][first:]
-    language = _language("/".join(below))
+    above = [part for part in folders[:first] if _language(part) in LANGUAGES]
+    language = _language("/".join(below or above))
     odd = []
     if sum(map(bool, subjects)) > 1:
         odd.append("in a subject's folder that is nested in itself: read as one")

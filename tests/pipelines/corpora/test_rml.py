@@ -76,6 +76,15 @@ def test_the_subjects_folders_may_lie_in_the_root_itself_and_be_written_otherwis
     ]
 
 
+def test_folders_of_languages_may_lie_above_the_subjects(tmp_path: Path) -> None:
+    listing = read(plant(tmp_path, ["Urdu/s1/an1.avi", "persian/s1/an1.avi"]))
+    assert {clip.clip_id: clip.attributes["language"] for clip in listing.clips} == {
+        "Urdu/s1/an1": "Urdu",
+        "persian/s1/an1": "Persian",
+    }
+    assert listing.left_out == ()
+
+
 def test_a_half_of_the_corpus_is_read_and_said_to_be_one(whole: Path) -> None:
     listing = read(whole / "rml-1")
     assert len(listing.clips) == 407
