@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.clip_files import content_digests
 from pipelines.config import PipelineConfig, settings_of
-from pipelines.corpora.listing import clips_to_make, list_clips
+from pipelines.corpora.listing import clips_to_make, is_made, read_corpus
 from pipelines.faces import weights_digest
 from pipelines.records import Clip, ClipOutcome
 from pipelines.shards import ShardFolder, ShardSet, clip_key, open_shards, write_manifest
@@ -21,7 +21,8 @@ class CorpusPlan:
     def __init__(self, config: PipelineConfig) -> None:
         self.config = with_corpus_root(config)
         self.detector_digest = weights_digest(config.faces)
-        self.clips = list_clips(self.config.corpus)
+        self.listing = read_corpus(self.config.corpus)
+        self.clips = self.listing.clips
         self.to_make = clips_to_make(self.config.corpus)
 
     @property
@@ -106,8 +107,8 @@ class ShardTask:
 def with_corpus_root(config: PipelineConfig) -> PipelineConfig:
     """Put a corpus that is made, and has no folder of its own, under `paths.data`."""
     corpus = config.corpus
-    if getattr(corpus, "name", "") != "synthetic" or corpus.root:
+    if not is_made(corpus) or corpus.root:
         return config
     made = {key: value for key, value in asdict(corpus).items() if key != "root"}
-    root = location_of(config.paths.data) / "corpora" / f"synthetic-{digest_of(made)[:8]}"
+    root = location_of(config.paths.data) / "corpora" / f"{corpus.name}-{digest_of(made)[:8]}"
     return replace(config, corpus=replace(corpus, root=str(root)))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.corpora.overview import describe
 from pipelines.corpus_plan import CorpusPlan, ShardTask
 from pipelines.process import ClipProcessor, ClipResult
 from pipelines.records import Clip
@@ -65,7 +66,7 @@ def print_plan(plan: CorpusPlan, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(_as_json(plan, reckoned)))
         return
-    print(f"{len(plan.clips)} clips")
+    print(describe(plan.listing), end="\n\n")
     for line in _plan_lines(plan, task, reckoned):
         print(line)
 

@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipelines.corpora.tree import CorpusListing
 from pipelines.errors import UsageError, require, require_one_of
 from pipelines.records import Clip
 from pipelines.storage import location_of, write_json
@@ -53,6 +54,11 @@ class SyntheticConfig:
             f"corpus.difficulty ({self.difficulty}) must be from 0 (easy) to 1 (very hard)",
         )
         require(self.seed >= 0, f"corpus.seed ({self.seed}) must be at least 0")
+
+
+def read(config: SyntheticConfig) -> CorpusListing:
+    """Return the clips of the corpus, whether or not they exist yet."""
+    return CorpusListing(name=config.name, root=config.root, clips=tuple(clips(config)))
 
 
 def clips(config: SyntheticConfig) -> list[Clip]:

@@ -443,7 +443,7 @@ def one_line_refusal(result: Result) -> str:
     ("arguments", "said"),
     [
         (["corpus=csv_manifest", "corpus.root=/no/such/folder"], "corpus.root (/no/such/folder)"),
-        (["corpus=rml2"], "corpus (rml2) must be one of: csv_manifest, synthetic"),
+        (["corpus=rml2"], "corpus (rml2) must be one of: crema_d, csv_manifest"),
         (["trainin.patience=3"], "did you mean training.patience?"),
         (["training.patience=soon"], "training.patience (soon)"),
         (["training.patience=0"], "training.patience (0) must be at least 1"),
@@ -476,6 +476,7 @@ def test_a_wrong_request_is_one_line_and_status_2_before_any_work(
         ("path,subject,label\n", "is empty"),
         ("path,subject,label\na.avi,p1,joy\nb.avi,p1,fear\n", "one subject only (p1)"),
         ("path,subject,label\na.avi,p1,joy\nb.avi,p2,joy\n", "a single label (joy)"),
+        ("path,subject,label\nb.avi,p1,joy\nc.avi,p2,fear\n", "none of the 2 files"),
         ("path,who,label\na.avi,p1,joy\n", "no column subject"),
         ("path,subject,label\n../a.avi,p1,joy\n", "line 2: path (../a.avi) must stay inside"),
     ],
@@ -484,11 +485,12 @@ def test_a_corpus_that_cannot_be_studied_is_refused_before_any_work(
     manifest: str, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "manifest.csv").write_text(manifest)
+    (tmp_path / "a.avi").touch()
     result = run_module(
         "harness.loso", "corpus=csv_manifest", f"corpus.root={tmp_path}", cwd=tmp_path
     )
     assert said in one_line_refusal(result)
-    assert [path.name for path in tmp_path.iterdir()] == ["manifest.csv"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.avi", "manifest.csv"}
 
 
 def test_help_shows_what_can_be_set_and_how(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from pipelines.config import CONF, PipelineConfig, compose_config, settings_of, to_plain, to_yaml
 from pipelines.corpora.csv_manifest import CsvManifestConfig
+from pipelines.corpora.listing import CORPORA
 from pipelines.corpora.synthetic import SyntheticConfig
 from pipelines.errors import UsageError
 from pipelines.faces import FacesConfig
@@ -120,6 +121,22 @@ def test_each_group_has_the_choices_of_its_folder() -> None:
     assert compose("model=vgg19").model.backbone == "vgg19"
 
 
+def test_every_corpus_can_be_chosen_and_has_its_own_settings() -> None:
+    files = {path.stem for path in (CONF / "corpus").glob("*.yaml")}
+    assert files == set(CORPORA)
+    for name, corpus in CORPORA.items():
+        config = compose(f"corpus={name}", "corpus.root=/data")
+        assert config.corpus == corpus.settings(root="/data")
+        assert config.corpus.name == name
+
+
+def test_the_vocal_channel_of_ravdess_is_one_that_there_is() -> None:
+    chosen = compose("corpus=ravdess", "corpus.vocal_channel=song").corpus
+    assert chosen.vocal_channel == "song"
+    message = refusal("corpus=ravdess", "corpus.vocal_channel=whisper")
+    assert message == "corpus.vocal_channel (whisper) must be one of: speech, song, both"
+
+
 def test_a_corpus_of_ones_own_takes_its_folder() -> None:
     config = compose("corpus=csv_manifest", "corpus.root='/my clips/x=1'", "corpus.name=mine")
     assert config.corpus == CsvManifestConfig(name="mine", root="/my clips/x=1")
@@ -182,7 +199,7 @@ def test_a_setting_of_another_corpus_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("override", "choices"),
     [
-        ("corpus=iemocap", "csv_manifest, synthetic"),
+        ("corpus=iemocap", "crema_d, csv_manifest, enterface05, ravdess, rml, savee, synthetic"),
         ("faces=dlib", "haar, ssd_resnet, yunet"),
         ("model=alexnet", "small, vgg19"),
         ("profile=quick", "demo, fast, paper"),
