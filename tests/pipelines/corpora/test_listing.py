@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from corpus_trees import enterface_paths, plant, ravdess_paths, reasons, rml_paths, savee_names
 
-from pipelines.corpora.listing import CORPORA, is_made, list_clips, read_corpus
+from pipelines.corpora.listing import CORPORA, is_made, read_corpus
 from pipelines.corpora.rml import RmlConfig
 from pipelines.errors import UsageError
 from pipelines.records import from_row, to_row
@@ -41,7 +41,7 @@ def test_clips_of_every_corpus_are_in_order_found_and_named_alike(
     unused = {str(tmp_path / remark.path) for remark in listing.left_out}
     assert used | unused == {str(path) for path in tmp_path.rglob("*") if path.is_file()}
     assert not used & unused
-    assert list_clips(CORPORA[name].settings(root=str(tmp_path))) == list(listing.clips)
+    assert read_corpus(CORPORA[name].settings(root=str(tmp_path))) == list(listing.clips).clips
 
 
 def test_only_the_synthetic_corpus_is_made_here() -> None:
@@ -58,7 +58,7 @@ def test_a_file_whose_name_is_not_utf_8_is_left_out(tmp_path: Path) -> None:
 
 
 def test_an_address_of_object_storage_stays_what_it_is_in_a_row() -> None:
-    clip = list_clips(CORPORA["synthetic"].settings())[0]
+    clip = read_corpus(CORPORA["synthetic"].settings()).clips[0]
     row = to_row(clip)
     assert Path(row["path"]).is_absolute()
     assert from_row({**row, "path": "s3://bucket/a.avi"}).path == "s3://bucket/a.avi"
