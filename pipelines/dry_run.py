@@ -39,8 +39,8 @@ class Estimate:
     """Clips of the sample."""
     seconds_per_clip: float
     bytes_per_clip: float
-    unusable: int
-    """Clips of the sample that gave no segments."""
+    unusable: dict[str, str]
+    """Clips of the sample that gave no segments, each with its reason."""
 
     @property
     def left(self) -> int:
@@ -90,9 +90,10 @@ def _plan_lines(
             f"estimate: {_duration(reckoned.seconds)} on {reckoned.workers} CPUs like this "
             f"machine's, {_size_words(reckoned.bytes)} on disk{_free(task)}; from "
             f"{reckoned.measured} clips that were worked through: "
-            f"{reckoned.seconds_per_clip:.2f} s and {_size_words(reckoned.bytes_per_clip)} each, "
-            f"{reckoned.unusable} of them unusable"
+            f"{reckoned.seconds_per_clip:.2f} s and {_size_words(reckoned.bytes_per_clip)} each"
         )
+        for clip_id, reason in reckoned.unusable.items():
+            yield f"  of these {clip_id} can't be used: {reason}"
     yield "nothing was written"
 
 
@@ -131,7 +132,8 @@ def estimate(task: ShardTask, workers: int) -> Estimate:
     finished = task.finished()
     done = len(finished.outcomes) if finished else len(task.done())
     left = [] if finished else task.left(task.done())
-    seconds, sizes, unusable = [0.0], [0], 0
+    seconds, sizes = [0.0], [0]
+    unusable: dict[str, str] = {}
     sample = _sample(left)
     if sample:
         config = task.plan.config
@@ -150,7 +152,11 @@ def estimate(task: ShardTask, workers: int) -> Estimate:
             results = [processor.compute(clip) for clip in sample]
         seconds = [result.outcome.seconds for result in results]
         sizes = [_size(result) for result in results]
-        unusable = sum(result.outcome.status != "ok" for result in results)
+        unusable = {
+            result.outcome.clip_id: f"{result.outcome.reason} {result.outcome.detail}".strip()
+            for result in results
+            if result.outcome.status != "ok"
+        }
     return Estimate(
         clips=len(task.plan.clips),
         done=done,

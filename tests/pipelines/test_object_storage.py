@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conftest import SmallStudy, run_module
 from moto.server import ThreadedMotoServer
 from upath import UPath
 
@@ -17,6 +20,7 @@ from pipelines.clip_files import ClipFiles, content_digests
 from pipelines.errors import UsageError
 from pipelines.locks import hold
 from pipelines.records import Clip
+from pipelines.shards import open_shards
 from pipelines.storage import location_of, names_in, read_whole, require_folder, write_json
 
 CREDENTIALS = {
@@ -169,3 +173,56 @@ def test_a_place_that_cannot_be_written_to_is_refused_in_a_line() -> None:
         assert "\n" not in str(refused.value)
     require_folder("paths.data", "s3://lab/data")
     assert names_in(bucket("data")) == []
+
+
+def test_a_study_runs_on_a_corpus_and_shards_that_lie_in_a_store(
+    small_study: SmallStudy, tmp_path: Path
+) -> None:
+    (made,) = (small_study.cwd / "data" / "corpora").iterdir()
+    clips = [f"s{s:02d}/{emotion}_1" for s in (1, 2, 3) for emotion in ("anger", "happiness")]
+    store = bucket("recordings")
+    lines = ["path,subject,label"]
+    for clip in clips:
+        (store / f"{clip}.avi").write_bytes((made / f"{clip}.avi").read_bytes())
+        lines.append(f"{clip}.avi,{clip[:3]},{clip[4:-2]}")
+    lines.append("s01/gone.avi,s01,anger")
+    (store / "manifest.csv").write_text("\n".join(lines))
+    arguments = [
+        "corpus=csv_manifest",
+        "corpus.root=s3://lab/recordings",
+        "paths.data=s3://lab/kept",
+        f"paths.cache={tmp_path / 'cache'}",
+        "preprocess.cache_mb=1",
+        "training.audio_epochs=1",
+        "training.visual_epochs=1",
+        "training.fusion_epochs=1",
+        "--json",
+    ]
+    cluster = {key: os.environ[key] for key in (*CREDENTIALS, "AWS_ENDPOINT_URL")}
+    done = run_module("harness.loso", *arguments, cwd=tmp_path, **cluster)
+    assert done.status == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["splits_done"], summary["clips"], summary["coverage"]) == (3, 7, 6 / 7)
+    assert "s01/gone: failed: missing_file" in done.stderr
+
+    (digest,) = names_in(bucket("kept/shards"))
+    stored = open_shards(bucket("kept/shards") / digest)
+    local = open_shards(small_study.shards)
+    for outcome in stored.usable:
+        clip_id = outcome.clip_id
+        here = local.folder.read(local.keys[clip_id], clip_id)
+        there = stored.folder.read(stored.keys[clip_id], clip_id)
+        assert np.array_equal(here.crops, there.crops)
+        assert here.mfcc.tobytes() == there.mfcc.tobytes()
+        assert np.array_equal(here.frame_indices, there.frame_indices)
+    held = bucket("kept").fs.find("lab/kept", detail=True)
+    copies = list((tmp_path / "cache").iterdir())
+    assert sum(path.stat().st_size for path in copies) <= 2**20
+
+    # Nothing is done, fetched or put a second time.
+    arguments[-4:] = ["--json"]
+    again = run_module("pipelines.preprocess", *arguments, cwd=tmp_path, **cluster)
+    assert again.status == 0, again.stderr
+    assert json.loads(again.stdout)["shards"] == f"s3://lab/kept/shards/{digest}"
+    assert "clips were done before" in again.stderr
+    assert bucket("kept").fs.find("lab/kept", detail=True) == held

@@ -153,7 +153,7 @@ def test_a_dry_run_says_what_it_would_do_and_touches_nothing(
     told = json.loads(said.stdout)
     assert told["clips"] == CLIPS
     reckoned = told["estimate"]
-    assert (reckoned["clips"], reckoned["done"], reckoned["unusable"]) == (CLIPS, 0, 0)
+    assert (reckoned["clips"], reckoned["done"], reckoned["unusable"]) == (CLIPS, 0, {})
     real = sum(path.stat().st_size for path in small_study.shards.glob("[fs]*/*.parquet"))
     assert reckoned["bytes"] == pytest.approx(real, rel=0.1)
     # Nothing at all: no folder, no copy, no cached file.
