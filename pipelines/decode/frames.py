@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.decode.container import decode_pictures, open_container, video_track
+from pipelines.decode.declared import INDEXED
 from pipelines.decode.facts import DecodeError
-from pipelines.decode.scan import INDEXED, Scan, open_container, video_track
+from pipelines.decode.scan import Scan
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -65,14 +67,14 @@ class OrderedFrames:
     def __init__(self, path: Path, stamps: npt.NDArray[np.int64]) -> None:
         self._path = path
         self._index_of = {int(stamp): index for index, stamp in enumerate(stamps)}
-        self._container = open_container(path)
-        self._frames = self._decode()
         self._passed = -1
+        self._start()
 
     def fetch(self, indices: Sequence[int]) -> Pixels:
         """See `FrameSource.fetch`."""
         if indices[0] <= self._passed:
-            self._restart()
+            self.close()
+            self._start()
         wanted = set(indices)
         pictures: list[Pixels] = []
         while len(pictures) < len(indices):
@@ -82,7 +84,7 @@ class OrderedFrames:
                     "decode_error", f"{len(indices) - len(pictures)} frames could not be decoded"
                 )
             index = self._index_of.get(frame.pts) if frame.pts is not None else None
-            if index is None:
+            if index is None or index <= self._passed:
                 continue
             self._passed = index
             if index in wanted:
@@ -96,25 +98,19 @@ class OrderedFrames:
         self._frames.close()  # type: ignore[attr-defined]
         self._container.close()
 
-    def _restart(self) -> None:
-        self.close()
+    def _start(self) -> None:
         self._container = open_container(self._path)
-        self._frames = self._decode()
+        self._frames = decode_pictures(self._container, video_track(self._container))
         self._passed = -1
-
-    def _decode(self) -> Iterator[VideoFrame]:
-        import av
-
-        for packet in self._container.demux(video_track(self._container)):
-            try:
-                yield from packet.decode()
-            except av.FFmpegError:
-                continue  # a frame that is wanted and does not come is reported by fetch
 
 
 def upright(frame: VideoFrame) -> Pixels:
     """A decoded frame as RGB [height, width, 3], turned as the file says it is shown."""
-    picture = frame.to_ndarray(format="rgb24")
+    try:
+        picture = frame.to_ndarray(format="rgb24")
+    except ValueError as problem:
+        kind = frame.format.name
+        raise DecodeError("decode_error", f"pixels of kind {kind} can't be shown") from problem
     return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4))
 
 
