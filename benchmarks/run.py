@@ -12,11 +12,26 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import demo
+from benchmarks import broken_files, demo
 
-BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"demo": demo.run}
+BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
+    "broken_files": broken_files.run,
+    "demo": demo.run,
+}
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("torch", "torchvision", "ray", "mlflow", "librosa", "decord", "numpy", "scikit-learn")
+PACKAGES = (
+    "torch", "torchvision", "ray", "mlflow", "librosa", "decord", "av", "numpy", "scikit-learn",
+)  # fmt: skip
+    "torch",
+    "torchvision",
+    "ray",
+    "mlflow",
+    "librosa",
+    "decord",
+    "av",
+    "numpy",
+    "scikit-learn",
+)
 
 
 def main() -> int:

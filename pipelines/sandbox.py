@@ -3,7 +3,8 @@
 A damaged file can hang a decoder or crash it. `Sandbox` keeps that away from the process that
 works: the child is killed when a clip takes too long, started again when it dies, and replaced
 after some clips because decord grows with every file that it opens. A clip on which the child dies
-gets a second one: what an earlier clip left behind, or a signal from outside, is not its fault.
+gets a second one, without decord: what an earlier clip left behind, a signal from outside or a
+fault of decord's is not its own.
 
 `python -m pipelines.sandbox FD PARENT` is the child: it answers requests on the socket FD. It is
 started as a new program, not forked or spawned by multiprocessing, which would import the main
@@ -131,9 +132,8 @@ class Sandbox:
         self._second_try = True
         self._child = _Child()
         self._clips = 1
-        if request != self._opened:
-            self._ask(*self._opened)
-        return self._ask(*request)
+        info = self._ask(*self._opened, True)
+        return info if request == self._opened else self._ask(*request)
 
     def _ask_child(self, request: tuple[object, ...]) -> Any:
         assert self._child is not None

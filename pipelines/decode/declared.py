@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -43,11 +43,17 @@ def declared_lengths(container: InputContainer, path: Path) -> Declared:
     import av
 
     names = frozenset(container.format.name.split(","))
-    seconds = (container.duration or 0) / av.time_base
-    if not names & INDEXED or seconds <= 0:
+    if "avi" in names:
+        # Of a cut file FFmpeg guesses the duration; its header counts ticks.
+        ends = _ends(container, by_count=True)
+        return Declared(max(ends.values(), default=None), ends)
+    if "mov" in names:
+        ends = _ends(container)
+        with path.open("rb") as file:
+            whole_s = _movie_seconds(file, path.stat().st_size)
+        return Declared(whole_s or max(ends.values(), default=None), ends)
+    if not names & INDEXED or not container.duration:
         return Declared(None)
-    if names & {"avi", "mov"}:
-        return _by_stream(container, names, seconds)
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if "flv" in names:
@@ -55,20 +61,33 @@ def declared_lengths(container: InputContainer, path: Path) -> Declared:
         told = found is not None and struct.unpack(">d", found[1])[0] > 0
     else:
         told = _MATROSKA_DURATION.search(head) is not None
-    return Declared(seconds if told else None)
+    return Declared(container.duration / av.time_base if told else None)
 
 
-def _by_stream(container: InputContainer, names: frozenset[str], seconds: float) -> Declared:
-    """AVI and MP4: each stream has a length of its own."""
+def _ends(container: InputContainer, by_count: bool = False) -> dict[int, float]:
+    """Declared ends of the streams; not those of a fragmented MP4, which FFmpeg adds up itself."""
     ends = {}
     for stream in container.streams:
-        # Of a cut AVI FFmpeg guesses the duration; its header counts ticks.
-        ticks = stream.frames if "avi" in names else stream.duration
+        ticks = stream.frames if by_count else stream.duration
         if stream.frames and ticks and stream.time_base:
             ends[stream.index] = float(((stream.start_time or 0) + ticks) * stream.time_base)
-    if not ends:
-        return Declared(None)  # a fragmented MP4: the length is FFmpeg's own sum
-    return Declared(max(ends.values()) if "avi" in names else seconds, ends)
+    return ends
+
+
+def _movie_seconds(file: IO[bytes], size: int) -> float:
+    """The length in the header of an MP4 (mvhd), which FFmpeg does not look at; 0 if unknown."""
+    for kind, at, length in _boxes(file, size):
+        if kind == b"moov":
+            file.seek(at)
+            head = file.read(min(length, 256))
+            found = head.find(b"mvhd")
+            if found < 0 or len(head) < found + 40:
+                return 0.0
+            form, offset = (">IQ", 24) if head[found + 4] == 1 else (">II", 16)
+            scale, ticks = struct.unpack_from(form, head, found + offset)
+            unknown = ticks in (2**32 - 1, 2**64 - 1)
+            return 0.0 if unknown or not scale else float(ticks / scale)
+    return 0.0
 
 
 def cut_bytes(path: Path) -> str:
@@ -96,7 +115,8 @@ def _declared_bytes(file: IO[bytes], size: int) -> int:
         length, inside = _matroska_size(head, start + 4)
         return length + inside if inside >= 0 else 0
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-        return _boxes_end(file, size)
+        boxes = list(_boxes(file, size))
+        return boxes[-1][1] + boxes[-1][2] if boxes and all(box[2] for box in boxes) else 0
     return 0
 
 
@@ -110,18 +130,21 @@ def _matroska_size(data: bytes, at: int) -> tuple[int, int]:
     return at + length, -1 if value == (1 << 7 * length) - 1 else value
 
 
-def _boxes_end(file: IO[bytes], size: int) -> int:
-    """Where the last of a chain of MP4 boxes ends; 0 where the chain is broken or open."""
+def _boxes(file: IO[bytes], size: int) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, place and declared length of the outermost boxes of an MP4, as far as they make sense.
+
+    A length of 0 is that of a box that is open, or damaged.
+    """
     at = 0
     while at < size:
         file.seek(at)
         head = file.read(16)
         if len(head) < 8:
-            return size + 1
+            return
         (length,) = struct.unpack(">I", head[:4])
-        if length == 1:
-            (length,) = struct.unpack(">Q", head[8:16])
+        if length == 1 and len(head) == 16:
+            (length,) = struct.unpack(">Q", head[8:])
+        yield head[4:8], at, length if length >= 8 else 0
         if length < 8:
-            return 0
+            return
         at += length
-    return at

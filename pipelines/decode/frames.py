@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 
 _CLOCK_AGREES_S = 0.002
+_NO_FAULT = 1e-9
+"""Part of the frames that decord may replace by others: above 0, which would be no limit."""
 
 
 class FrameSource(Protocol):
@@ -34,18 +37,33 @@ class FrameSource(Protocol):
         ...
 
 
+class RandomAccessError(Exception):
+    """decord can't read the file, or not all of it."""
+
+
 class RandomFrames:
-    """decord: any frame without decoding all before it."""
+    """decord: any frame without decoding all before it.
+
+    Raises:
+        RandomAccessError: also by `fetch`.
+    """
 
     def __init__(self, path: Path) -> None:
         import decord
 
         decord.logging.set_level(decord.logging.QUIET)
-        self._video: Any = decord.VideoReader(str(path.absolute()), decord.cpu(0), num_threads=1)
+        self._errors = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError)
+        try:
+            self._video: Any = decord.VideoReader(
+                # Without a limit decord shows the nearest frame for one that it can't decode.
+                str(path.absolute()), decord.cpu(0), num_threads=1, fault_tol=_NO_FAULT
+            )  # fmt: skip
+        except self._errors as problem:
+            raise RandomAccessError from problem
 
     def agrees(self, scan: Scan) -> bool:
         """Whether decord's frames are those of the file, one by one."""
-        if not scan.format_names & INDEXED or len(self._video) != scan.stamps.size:
+        if len(self._video) != scan.stamps.size:
             return False
         # decord counts from the first frame, wherever the stream starts.
         expected = (scan.stamps - scan.stamps[0]) * scan.stamp_s
@@ -54,7 +72,10 @@ class RandomFrames:
 
     def fetch(self, indices: Sequence[int]) -> Pixels:
         """See `FrameSource.fetch`."""
-        return np.asarray(self._video.get_batch(list(indices)).asnumpy(), dtype=np.uint8)
+        try:
+            return np.asarray(self._video.get_batch(list(indices)).asnumpy(), dtype=np.uint8)
+        except self._errors as problem:
+            raise RandomAccessError from problem
 
     def close(self) -> None:
         """See `FrameSource.close`."""
@@ -114,15 +135,11 @@ def upright(frame: VideoFrame) -> Pixels:
     return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4))
 
 
-def open_frames(path: Path, scan: Scan) -> FrameSource:
-    """The quickest source of frames that agrees with the file."""
-    import decord
-
-    if scan.format_names & INDEXED:
-        try:
+def open_frames(path: Path, scan: Scan, ordered: bool = False) -> FrameSource:
+    """The quickest source of frames that agrees with the file; `ordered` rules out decord."""
+    if scan.format_names & INDEXED and not ordered:
+        with contextlib.suppress(RandomAccessError):
             random = RandomFrames(path)
             if random.agrees(scan):
                 return random
-        except decord.DECORDError:
-            pass
     return OrderedFrames(path, scan.stamps)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.decode.facts import DecodeError, MediaInfo
-from pipelines.decode.frames import FrameSource, OrderedFrames, open_frames
+from pipelines.decode.frames import FrameSource, OrderedFrames, RandomAccessError, open_frames
 from pipelines.decode.scan import Scan, scan_file
 from pipelines.decode.sound import Samples
 
@@ -32,6 +32,7 @@ class ClipReader:
         path: the file.
         max_seconds: longest clip that is accepted.
         keep_truncated: note a stream that is shorter than declared, rather than refuse it.
+        ordered: keep away from decord; the frames are the same.
 
     Raises:
         DecodeError: missing_file, empty_file, not_media, no_audio, no_video, truncated, too_long,
@@ -39,13 +40,17 @@ class ClipReader:
     """
 
     def __init__(
-        self, path: str | Path, max_seconds: float | None = None, keep_truncated: bool = False
+        self,
+        path: str | Path,
+        max_seconds: float | None = None,
+        keep_truncated: bool = False,
+        ordered: bool = False,
     ) -> None:
         self._path = Path(path)
         self._shape: tuple[int, ...] | None = None
         with _faults_of_the_file():
             self._scan = scan_file(self._path, max_seconds, keep_truncated)
-            self._frames: FrameSource = open_frames(self._path, self._scan)
+            self._frames: FrameSource = open_frames(self._path, self._scan, ordered)
         try:
             self._shape = self._fetch([0]).shape[1:]
         except DecodeError:
@@ -98,12 +103,10 @@ class ClipReader:
 
     def _fetch(self, indices: list[int]) -> npt.NDArray[np.uint8]:
         """Frames at ascending indices; by PyAV from now on if decord gives up."""
-        import decord
-
         with _faults_of_the_file():
             try:
                 pictures = self._frames.fetch(indices)
-            except decord.DECORDError:
+            except RandomAccessError:
                 self._frames.close()
                 self._frames = OrderedFrames(self._path, self._scan.stamps)
                 pictures = self._frames.fetch(indices)
