@@ -19,19 +19,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "demo": demo.run,
 }
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = (
-    "torch", "torchvision", "ray", "mlflow", "librosa", "decord", "av", "numpy", "scikit-learn",
-)  # fmt: skip
-    "torch",
-    "torchvision",
-    "ray",
-    "mlflow",
-    "librosa",
-    "decord",
-    "av",
-    "numpy",
-    "scikit-learn",
-)
+PACKAGES = ("torch", "torchvision", "ray", "mlflow", "librosa", "decord", "av", "numpy")
 
 
 def main() -> int:
