@@ -13,6 +13,8 @@ from pathlib import Path
 
 SAMPLE_EVERY_S = 0.25
 MARK = "BENCHMARK_MARK"
+SETTLE_S = 15.0
+"""For what a command has started to end after it."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,18 @@ class Measured:
     peak_bytes: int
     """Largest sum over all its processes at one moment; shared pages count once (PSS)."""
     peak_processes: int
+    left_behind: int
+    """Processes that it started and that are still there a while after its end."""
     stdout: str
     stderr: str
 
 
-def measure(command: Sequence[str], cwd: Path) -> Measured:
-    """Run a command and sample the memory of every process that inherits its environment."""
+def measure(command: Sequence[str], cwd: Path, limit_s: float | None = None) -> Measured:
+    """Run a command and sample the memory of every process that inherits its environment.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer than `limit_s`, and was killed.
+    """
     mark = uuid.uuid4().hex
     peak, most = 0, 0
     start = time.perf_counter()
@@ -51,11 +59,22 @@ def measure(command: Sequence[str], cwd: Path) -> Measured:
 
     sampler = threading.Thread(target=sample)
     sampler.start()
-    stdout, stderr = process.communicate()
-    seconds = time.perf_counter() - start
-    ended.set()
-    sampler.join()
-    return Measured(process.returncode, seconds, peak, most, stdout, stderr)
+    try:
+        stdout, stderr = process.communicate(timeout=limit_s)
+    finally:
+        seconds = time.perf_counter() - start
+        process.kill()
+        ended.set()
+        sampler.join()
+    left = _left_behind(f"{MARK}={mark}".encode())
+    return Measured(process.returncode, seconds, peak, most, left, stdout, stderr)
+
+
+def _left_behind(mark: bytes) -> int:
+    deadline = time.monotonic() + SETTLE_S
+    while (left := len(_sizes(mark))) and time.monotonic() < deadline:
+        time.sleep(SAMPLE_EVERY_S)
+    return left
 
 
 def _sizes(mark: bytes) -> list[int]:

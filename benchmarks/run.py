@@ -12,9 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import demo, preprocessing
+from benchmarks import broken_files, demo, preprocessing
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
+    "broken_files": broken_files.run,
     "demo": demo.run,
     "preprocessing_memory": preprocessing.memory,
     "preprocessing_ray_data": preprocessing.ray_data,
@@ -22,7 +23,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "preprocessing_steps": preprocessing.steps,
 }
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("torch", "torchvision", "ray", "mlflow", "librosa", "decord", "numpy", "scikit-learn")
+PACKAGES = ("torch", "torchvision", "ray", "mlflow", "librosa", "decord", "av", "numpy")
 
 
 def main() -> int:

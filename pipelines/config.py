@@ -169,6 +169,7 @@ def settings_of(config: PipelineConfig) -> Mapping[str, Any]:
         "mfcc": to_plain(config.mfcc),
         "faces": faces,
         "max_seconds": config.preprocess.max_seconds,
+        "truncated": config.preprocess.truncated,
     }
 
 

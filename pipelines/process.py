@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from pipelines.clip_files import ClipFiles
 from pipelines.decode import DecodeError, MediaInfo
-from pipelines.errors import UsageError, require
+from pipelines.errors import UsageError, require, require_one_of
 from pipelines.faces import FacesConfig, crop_face, fill_missing, follow, load_detector
 from pipelines.mfcc import MfccConfig, at_rate, audio_images, segment_samples, segment_seconds
 from pipelines.records import (
@@ -47,6 +47,9 @@ class PreprocessConfig:
 
     max_seconds: float = 60.0
     """Longer clips are refused before they are decoded."""
+    truncated: str = "fail"
+    """A stream that is shorter than its container declares: `fail`, or `keep` what there is and
+    say in the outcome what is lost."""
     time_limit_s: float = 120.0
     """Decoding of one clip is killed after this long."""
     clips_per_child: int = 50
@@ -60,6 +63,7 @@ class PreprocessConfig:
         require(
             self.max_seconds > 0, f"preprocess.max_seconds ({self.max_seconds}) must be above 0"
         )
+        require_one_of("preprocess.truncated", self.truncated, ("fail", "keep"))
         require(
             self.time_limit_s > 0, f"preprocess.time_limit_s ({self.time_limit_s}) must be above 0"
         )
@@ -221,7 +225,9 @@ class ClipProcessor:
     def _compute(
         self, clip: Clip, path: Path, report: _Report
     ) -> tuple[str, ClipFrames, list[Segment]]:
-        info = self.sandbox.open(path, self.preprocess.max_seconds)
+        info = self.sandbox.open(
+            path, self.preprocess.max_seconds, self.preprocess.truncated == "keep"
+        )
         report.length_declared = info.length_declared
         report.notes.extend(info.notes)
         reason, starts_s, images = self._audio_segments(info, report)

@@ -2,7 +2,9 @@
 
 A damaged file can hang a decoder or crash it. `Sandbox` keeps that away from the process that
 works: the child is killed when a clip takes too long, started again when it dies, and replaced
-after some clips because decord grows with every file that it opens.
+after some clips because decord grows with every file that it opens. A clip on which the child dies
+gets a second one, without decord: what an earlier clip left behind, a signal from outside or a
+fault of decord's is not its own.
 
 `python -m pipelines.sandbox FD PARENT` is the child: it answers requests on the socket FD. It is
 started as a new program, not forked or spawned by multiprocessing, which would import the main
@@ -11,10 +13,13 @@ module of whatever process works here once more.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -33,6 +38,11 @@ from pipelines.decode import ClipReader, DecodeError, MediaInfo
 
 _START_LIMIT_S = 120.0
 """For the child to import its decoders: not charged to a clip, and long on a busy machine."""
+_STALL_LIMIT_S = 20.0
+"""For an answer that has begun to go on."""
+_MEMORY_BYTES = 3 * 2**30
+"""What a child may take beside its programs: a frame of 8K video takes 100 MB, and a decoder holds
+some. A damaged or malicious file asks for more, and gets a refusal instead of the machine."""
 _PARENT_CHECK_S = 1.0
 _SET_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of prctl."""
@@ -52,6 +62,8 @@ class Sandbox:
         self._child: _Child | None = None
         self._clips = 0
         self._left_s = time_limit_s
+        self._opened: tuple[object, ...] = ()
+        self._second_try = False
 
     def __enter__(self) -> Sandbox:
         return self
@@ -69,20 +81,24 @@ class Sandbox:
         """Process id of the child, None while there is none."""
         return self._child.process.pid if self._child else None
 
-    def open(self, path: str | Path, max_seconds: float | None = None) -> MediaInfo:
-        """Turn to a clip; the clip before is let go.
+    def open(
+        self, path: str | Path, max_seconds: float | None = None, keep_truncated: bool = False
+    ) -> MediaInfo:
+        """Turn to a clip; the clip before is let go. The arguments are those of `ClipReader`.
 
         Raises:
             DecodeError: as `ClipReader`, or time_limit or decoder_crashed.
         """
         self._left_s = self._time_limit_s
+        self._second_try = False
+        self._opened = ("open", str(path), max_seconds, keep_truncated)
         if self._child and (self._clips >= self._clips_per_child or not self._child.alive()):
             self.close()
         if self._child is None:
             self._child = _Child()
             self._clips = 0
         self._clips += 1
-        info = self._ask("open", str(path), max_seconds)
+        info = self._ask(*self._opened)
         assert isinstance(info, MediaInfo)
         return info
 
@@ -108,6 +124,19 @@ class Sandbox:
         """The child's answer within what is left of the clip's time."""
         if self._child is None:
             raise RuntimeError("the sandbox has no clip: call open first, also after a DecodeError")
+        try:
+            return self._ask_child(request)
+        except _DeathError as death:
+            if self._second_try:
+                raise DecodeError("decoder_crashed", f"twice: {death}") from None
+        self._second_try = True
+        self._child = _Child()
+        self._clips = 1
+        info = self._ask(*self._opened, True)
+        return info if request == self._opened else self._ask(*request)
+
+    def _ask_child(self, request: tuple[object, ...]) -> Any:
+        assert self._child is not None
         started = time.monotonic()
         try:
             return self._child.ask(request, self._left_s)
@@ -116,9 +145,9 @@ class Sandbox:
             self.close()
             raise DecodeError("time_limit", f"more than {self._time_limit_s:g} s") from None
         except (EOFError, OSError):
-            detail = self._child.cause_of_death()
+            death = _DeathError(self._child.cause_of_death())
             self.close()
-            raise DecodeError("decoder_crashed", detail) from None
+            raise death from None
         except DecodeError:
             raise
         except BaseException:
@@ -128,11 +157,18 @@ class Sandbox:
             self._left_s -= time.monotonic() - started
 
 
+class _DeathError(Exception):
+    """The child ended on its own, or by a signal."""
+
+
 class _Child:
     """The child process as its parent sees it."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
+        # Reading fails, rather than waits, where an answer stops half way.
+        stall = struct.pack("@ll", int(_STALL_LIMIT_S), 0)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, stall)
         # Appended to, so that it can be emptied while the child writes.
         self._chatter: IO[bytes] = tempfile.TemporaryFile("a+b")  # noqa: SIM115  closed by end
         self._connection = Connection(ours.detach())
@@ -169,6 +205,12 @@ class _Child:
         self._connection.send(request)
         if not self._connection.poll(max(0.0, limit_s)):
             raise TimeoutError
+        try:
+            return self._receive()
+        except BlockingIOError:
+            raise TimeoutError from None
+
+    def _receive(self) -> Any:
         kind, *rest = self._connection.recv()
         if kind == "refused":
             raise DecodeError(*rest)
@@ -202,7 +244,9 @@ class _Child:
             self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
+            # One that waits for a file system that is gone can't even be killed.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=5)
         self._chatter.close()
 
 
@@ -238,6 +282,18 @@ def _die_with(parent: int, by_signal: bool) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _limit_memory() -> None:
+    """Let a request for more memory fail here, before the machine runs out of it (Linux)."""
+    statistics = Path("/proc/self/statm")
+    if not statistics.exists():
+        return
+    taken = int(statistics.read_text().split()[0]) * resource.getpagesize()
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = taken + _MEMORY_BYTES
+    limit = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+
+
 def _serve(connection: Connection) -> None:
     """Answer requests until the parent hangs up."""
     reader: ClipReader | None = None
@@ -252,6 +308,7 @@ def _serve(connection: Connection) -> None:
                 import decord  # noqa: F401
                 import soxr  # noqa: F401
 
+                _limit_memory()
                 connection.send(("value", None))
             elif what == "open":
                 if reader:
@@ -268,6 +325,8 @@ def _serve(connection: Connection) -> None:
                 _send_array(connection, reader.frames(*arguments))
         except DecodeError as refusal:
             connection.send(("refused", refusal.reason, refusal.detail))
+        except MemoryError:
+            connection.send(("refused", "too_large", "it takes more memory than the decoder has"))
         except (BrokenPipeError, ConnectionResetError):
             return
         except Exception as problem:  # a bug here costs one clip, not the run

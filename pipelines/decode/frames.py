@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.decode.container import decode_pictures, open_container, video_track
+from pipelines.decode.declared import INDEXED
 from pipelines.decode.facts import DecodeError
-from pipelines.decode.scan import INDEXED, Scan, open_container, video_track
+from pipelines.decode.scan import Scan
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 
 _CLOCK_AGREES_S = 0.002
+_NO_FAULT = 1e-9
+"""Part of the frames that decord may replace by others: above 0, which would be no limit."""
 
 
 class FrameSource(Protocol):
@@ -32,18 +37,33 @@ class FrameSource(Protocol):
         ...
 
 
+class RandomAccessError(Exception):
+    """decord can't read the file, or not all of it."""
+
+
 class RandomFrames:
-    """decord: any frame without decoding all before it."""
+    """decord: any frame without decoding all before it.
+
+    Raises:
+        RandomAccessError: also by `fetch`.
+    """
 
     def __init__(self, path: Path) -> None:
         import decord
 
         decord.logging.set_level(decord.logging.QUIET)
-        self._video: Any = decord.VideoReader(str(path.absolute()), decord.cpu(0), num_threads=1)
+        self._errors = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError)
+        try:
+            self._video: Any = decord.VideoReader(
+                # Without a limit decord shows the nearest frame for one that it can't decode.
+                str(path.absolute()), decord.cpu(0), num_threads=1, fault_tol=_NO_FAULT
+            )  # fmt: skip
+        except self._errors as problem:
+            raise RandomAccessError from problem
 
     def agrees(self, scan: Scan) -> bool:
         """Whether decord's frames are those of the file, one by one."""
-        if not scan.format_names & INDEXED or len(self._video) != scan.stamps.size:
+        if len(self._video) != scan.stamps.size:
             return False
         # decord counts from the first frame, wherever the stream starts.
         expected = (scan.stamps - scan.stamps[0]) * scan.stamp_s
@@ -52,7 +72,10 @@ class RandomFrames:
 
     def fetch(self, indices: Sequence[int]) -> Pixels:
         """See `FrameSource.fetch`."""
-        return np.asarray(self._video.get_batch(list(indices)).asnumpy(), dtype=np.uint8)
+        try:
+            return np.asarray(self._video.get_batch(list(indices)).asnumpy(), dtype=np.uint8)
+        except self._errors as problem:
+            raise RandomAccessError from problem
 
     def close(self) -> None:
         """See `FrameSource.close`."""
@@ -65,14 +88,14 @@ class OrderedFrames:
     def __init__(self, path: Path, stamps: npt.NDArray[np.int64]) -> None:
         self._path = path
         self._index_of = {int(stamp): index for index, stamp in enumerate(stamps)}
-        self._container = open_container(path)
-        self._frames = self._decode()
         self._passed = -1
+        self._start()
 
     def fetch(self, indices: Sequence[int]) -> Pixels:
         """See `FrameSource.fetch`."""
         if indices[0] <= self._passed:
-            self._restart()
+            self.close()
+            self._start()
         wanted = set(indices)
         pictures: list[Pixels] = []
         while len(pictures) < len(indices):
@@ -82,7 +105,7 @@ class OrderedFrames:
                     "decode_error", f"{len(indices) - len(pictures)} frames could not be decoded"
                 )
             index = self._index_of.get(frame.pts) if frame.pts is not None else None
-            if index is None:
+            if index is None or index <= self._passed:
                 continue
             self._passed = index
             if index in wanted:
@@ -96,37 +119,27 @@ class OrderedFrames:
         self._frames.close()  # type: ignore[attr-defined]
         self._container.close()
 
-    def _restart(self) -> None:
-        self.close()
+    def _start(self) -> None:
         self._container = open_container(self._path)
-        self._frames = self._decode()
+        self._frames = decode_pictures(self._container, video_track(self._container))
         self._passed = -1
-
-    def _decode(self) -> Iterator[VideoFrame]:
-        import av
-
-        for packet in self._container.demux(video_track(self._container)):
-            try:
-                yield from packet.decode()
-            except av.FFmpegError:
-                continue  # a frame that is wanted and does not come is reported by fetch
 
 
 def upright(frame: VideoFrame) -> Pixels:
     """A decoded frame as RGB [height, width, 3], turned as the file says it is shown."""
-    picture = frame.to_ndarray(format="rgb24")
+    try:
+        picture = frame.to_ndarray(format="rgb24")
+    except ValueError as problem:
+        kind = frame.format.name
+        raise DecodeError("decode_error", f"pixels of kind {kind} can't be shown") from problem
     return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4))
 
 
-def open_frames(path: Path, scan: Scan) -> FrameSource:
-    """The quickest source of frames that agrees with the file."""
-    import decord
-
-    if scan.format_names & INDEXED:
-        try:
+def open_frames(path: Path, scan: Scan, ordered: bool = False) -> FrameSource:
+    """The quickest source of frames that agrees with the file; `ordered` rules out decord."""
+    if scan.format_names & INDEXED and not ordered:
+        with contextlib.suppress(RandomAccessError):
             random = RandomFrames(path)
             if random.agrees(scan):
                 return random
-        except decord.DECORDError:
-            pass
     return OrderedFrames(path, scan.stamps)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.decode.facts import DecodeError, MediaInfo
-from pipelines.decode.frames import FrameSource, OrderedFrames, open_frames
-from pipelines.decode.scan import Samples, Scan, scan_file
+from pipelines.decode.frames import FrameSource, OrderedFrames, RandomAccessError, open_frames
+from pipelines.decode.scan import Scan, scan_file
+from pipelines.decode.sound import Samples
 
 
 class ClipReader:
@@ -29,22 +31,32 @@ class ClipReader:
     Args:
         path: the file.
         max_seconds: longest clip that is accepted.
+        keep_truncated: note a stream that is shorter than declared, rather than refuse it.
+        ordered: keep away from decord; the frames are the same.
 
     Raises:
-        DecodeError: missing_file, empty_file, not_media, no_audio, no_video, truncated, too_long
-            or decode_error.
+        DecodeError: missing_file, empty_file, not_media, no_audio, no_video, truncated, too_long,
+            too_large or decode_error.
     """
 
-    def __init__(self, path: str | Path, max_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        max_seconds: float | None = None,
+        keep_truncated: bool = False,
+        ordered: bool = False,
+    ) -> None:
         self._path = Path(path)
-        self._scan = scan_file(self._path, max_seconds)
-        self._frames: FrameSource = open_frames(self._path, self._scan)
+        self._shape: tuple[int, ...] | None = None
+        with _faults_of_the_file():
+            self._scan = scan_file(self._path, max_seconds, keep_truncated)
+            self._frames: FrameSource = open_frames(self._path, self._scan, ordered)
         try:
-            height, width = self.frames([0]).shape[1:3]
+            self._shape = self._fetch([0]).shape[1:]
         except DecodeError:
             self.close()
             raise
-        self.info = _info(self._scan, width, height)
+        self.info = _info(self._scan, self._shape[1], self._shape[0])
 
     def audio(self, rate: int | None = None) -> tuple[Samples, int]:
         """The audio as the mean of its channels.
@@ -75,7 +87,7 @@ class ClipReader:
 
         Raises:
             IndexError: there is no such frame.
-            DecodeError: decode_error.
+            DecodeError: decode_error or too_large.
         """
         wanted, places = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
         if wanted.size == 0:
@@ -91,14 +103,29 @@ class ClipReader:
 
     def _fetch(self, indices: list[int]) -> npt.NDArray[np.uint8]:
         """Frames at ascending indices; by PyAV from now on if decord gives up."""
-        import decord
+        with _faults_of_the_file():
+            try:
+                pictures = self._frames.fetch(indices)
+            except RandomAccessError:
+                self._frames.close()
+                self._frames = OrderedFrames(self._path, self._scan.stamps)
+                pictures = self._frames.fetch(indices)
+        if self._shape is not None and pictures.shape[1:] != self._shape:
+            raise DecodeError("decode_error", "the picture changes its size")
+        return pictures
 
-        try:
-            return self._frames.fetch(indices)
-        except decord.DECORDError:
-            self._frames.close()
-            self._frames = OrderedFrames(self._path, self._scan.stamps)
-            return self._frames.fetch(indices)
+
+@contextmanager
+def _faults_of_the_file() -> Iterator[None]:
+    """Turn what the decoders object to into a refusal."""
+    import av
+
+    try:
+        yield
+    except MemoryError as problem:
+        raise DecodeError("too_large", "it takes more memory than the decoder has") from problem
+    except av.FFmpegError as problem:
+        raise DecodeError("decode_error", problem.strerror or str(problem)) from problem
 
 
 def _info(scan: Scan, width: int, height: int) -> MediaInfo:
@@ -114,4 +141,5 @@ def _info(scan: Scan, width: int, height: int) -> MediaInfo:
         duration_s=scan.duration_s,
         length_declared=scan.duration_s is not None,
         frame_rate=scan.frame_rate,
+        notes=scan.notes,
     )

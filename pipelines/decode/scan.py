@@ -1,37 +1,32 @@
-"""Read a file through once: its audio, the time stamps of its frames, whether it is whole."""
+"""Read a file through once: its audio, the time stamps of its frames, whether it is whole.
+
+Packets are read first and nothing is decoded: a clip that is too long, cut or without a track is
+refused for the price of reading it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.decode.container import (
+    audio_track,
+    decode_pictures,
+    open_container,
+    tracks_left_out,
+    video_track,
+)
+from pipelines.decode.declared import cut_bytes, declared_lengths
 from pipelines.decode.facts import DecodeError
+from pipelines.decode.packets import TrackPackets, read_packets
+from pipelines.decode.sound import Samples, decode_sound
+from pipelines.decode.wholeness import compare_tracks, compare_with_declared
+from pipelines.records import REASONS
 
-if TYPE_CHECKING:
-    from av.audio.frame import AudioFrame
-    from av.audio.stream import AudioStream
-    from av.container import InputContainer
-    from av.video.stream import VideoStream
-
-    Track = TypeVar("Track", AudioStream, VideoStream)
-
-Samples = npt.NDArray[np.float32]
-
-INDEXED = frozenset({"avi", "mov", "mp4", "matroska", "webm", "flv"})
-"""Containers that state their length and let a decoder find every frame."""
-
-_JITTER_S = 0.003
-"""Some containers round audio time stamps to milliseconds: smaller steps are no gaps."""
-_LONGEST_GAP_S = 60.0
-"""A longer gap is a broken time stamp, not silence to be filled in."""
-_MISSING_S, _MISSING_PART = 0.5, 0.1
-"""A file that lacks more than this many seconds, or this part, of its declared length is cut."""
-_DAMAGED_PART = 0.1
-"""Audio with more than this part of its packets undecodable is refused."""
+Stamps = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +34,7 @@ class Scan:
     """A file read through; times in seconds on the container's own clock."""
 
     format_names: frozenset[str]
-    stamps: npt.NDArray[np.int64]
+    stamps: Stamps
     """[n] presentation stamps of the frames, ascending, in units of `stamp_s`."""
     stamp_s: float
     samples: Samples
@@ -49,219 +44,100 @@ class Scan:
     duration_s: float | None
     """Declared length."""
     frame_rate: float
+    notes: tuple[str, ...]
+    """What a user should know of a file that can be used."""
 
 
-def open_container(path: Path) -> InputContainer:
-    """Open a media file with PyAV.
-
-    Raises:
-        DecodeError: missing_file, empty_file, not_media or truncated.
-    """
-    import av
-
-    av.logging.set_level(av.logging.PANIC)
-    try:
-        with path.open("rb") as file:
-            head = file.read(12)
-    except OSError as problem:
-        raise DecodeError("missing_file", str(problem)) from problem
-    if not head:
-        raise DecodeError("empty_file", str(path))
-    try:
-        # An absolute path is never taken for an address, and playlists cannot lead elsewhere.
-        return av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
-    except (av.FFmpegError, ValueError) as problem:
-        if head[4:8] == b"ftyp":
-            raise DecodeError("truncated", f"MP4 without a readable index: {problem}") from problem
-        raise DecodeError("not_media", str(problem)) from problem
-
-
-def scan_file(path: Path, max_seconds: float | None) -> Scan:
+def scan_file(path: Path, max_seconds: float | None, keep_truncated: bool = False) -> Scan:
     """Read a file through once.
 
     Args:
         path: the file.
-        max_seconds: refuse files longer than this, before anything long is decoded.
+        max_seconds: refuse files longer than this, before anything is decoded.
+        keep_truncated: note a stream that is shorter than declared, rather than refuse it.
 
     Raises:
         DecodeError: see `ClipReader`.
     """
-    import av
-
     with open_container(path) as container:
-        video, audio = video_track(container), _audio_track(container)
+        try:
+            video, audio = video_track(container), audio_track(container)
+            if not video.time_base:
+                raise DecodeError("decode_error", "the picture has no clock")
+            picture, sound, last_end_s = read_packets(container, video, audio, max_seconds)
+            declared = declared_lengths(container, path)
+            length_notes = compare_with_declared(
+                declared, picture, sound, last_end_s, keep_truncated
+            )
+            _require_packets(picture, sound)
+        except DecodeError as refusal:
+            raise _truer(refusal, path) from None
+        notes = [*tracks_left_out(container), *length_notes]
+        start_s, samples, audio_rate, sound_notes = decode_sound(sound.kept)
         names = frozenset(container.format.name.split(","))
-        declared = None
-        if names & INDEXED and container.duration:
-            declared = container.duration / av.time_base
-        if max_seconds is not None and declared is not None and declared > max_seconds:
-            raise DecodeError("too_long", f"{declared:.1f} s, at most {max_seconds:g} s")
-        stamps, packets, pieces = _demux(container, video, audio, max_seconds)
+        stamp_s = float(video.time_base)
         frame_rate = float(video.average_rate or video.guessed_rate or 0)
-        declared_frames = video.frames
-        stamp_s = float(video.time_base or 0)
-    if stamps is None:
-        stamps = _decoded_stamps(path)
-    if not stamps.size:
-        raise DecodeError("decode_error", "no video frame could be read")
-    start_s, samples, rate = assemble(pieces)
-    if frame_rate <= 0:
-        span = float(stamps[-1] - stamps[0]) * stamp_s
-        frame_rate = (stamps.size - 1) / span if span > 0 else 0.0
-    if declared is not None:
-        end_s = max(float(stamps[-1]) * stamp_s, start_s + samples.size / rate)
-        if declared_frames:
-            missing = (declared_frames - packets) / frame_rate if frame_rate else 0.0
-        else:
-            missing = declared - end_s
-        _require_whole(declared, missing)
+    stamps, stamp_notes = _frame_stamps(path, picture, max_seconds)
+    span_s = float(stamps[-1] - stamps[0]) * stamp_s
+    if frame_rate <= 0 and span_s > 0:
+        frame_rate = (stamps.size - 1) / span_s
+    picture_s = float(stamps[0]) * stamp_s, max(picture.end_s, float(stamps[-1]) * stamp_s)
+    sound_s = start_s, start_s + samples.size / audio_rate
     return Scan(
         format_names=names,
         stamps=stamps,
         stamp_s=stamp_s,
         samples=samples,
-        audio_rate=rate,
+        audio_rate=audio_rate,
         audio_start_s=start_s,
-        duration_s=declared,
+        duration_s=declared.whole_s,
         frame_rate=frame_rate,
+        notes=(*notes, *sound_notes, *stamp_notes, *compare_tracks(picture_s, sound_s)),
     )
 
 
-def assemble(pieces: list[tuple[float | None, int, Samples]]) -> tuple[float, Samples, int]:
-    """Lay decoded pieces of audio on one time line.
-
-    Args:
-        pieces: time in seconds (None: follows the piece before), samples per second, samples.
-
-    Returns:
-        Time of the first sample, samples (gaps as zeros, overlaps cut), samples per second.
-
-    Raises:
-        DecodeError: no_audio or decode_error.
-    """
-    if not pieces:
+def _require_packets(picture: TrackPackets, sound: TrackPackets) -> None:
+    if not picture.count:
+        raise DecodeError("no_video", "the video track holds no frames")
+    if not sound.count:
         raise DecodeError("no_audio", "the audio track holds no samples")
-    start_s, rate = pieces[0][0] or 0.0, pieces[0][1]
-    line: list[Samples] = []
-    position = 0
-    for time_s, piece_rate, samples in pieces:
-        if piece_rate != rate:
-            raise DecodeError("decode_error", f"audio changes from {rate} to {piece_rate} Hz")
-        gap = 0 if time_s is None else round((time_s - start_s) * rate) - position
-        if abs(gap) > _LONGEST_GAP_S * rate:
-            raise DecodeError("decode_error", f"audio time stamps jump by {gap / rate:.0f} s")
-        if gap > _JITTER_S * rate:
-            line.append(np.zeros(gap, dtype=np.float32))
-            position += gap
-        elif gap < -_JITTER_S * rate:
-            samples = samples[-gap:]
-        line.append(samples)
-        position += samples.size
-    whole = np.clip(np.nan_to_num(np.concatenate(line)), -1, 1)
-    return start_s, whole.astype(np.float32), rate
 
 
-def mono(frame: AudioFrame) -> Samples:
-    """The mean of a decoded frame's channels, full scale at 1."""
-    values = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(-1, len(frame.layout.channels)).T
-    middle = 128.0 if values.dtype == np.uint8 else 0.0
-    full = {1: 128.0, 2: 2.0**15, 4: 2.0**31}[values.itemsize] if values.dtype.kind in "iu" else 1.0
-    mean: Samples = ((values.astype(np.float64) - middle) / full).mean(axis=0).astype(np.float32)
-    return mean
+def _truer(refusal: DecodeError, path: Path) -> DecodeError:
+    """What a cut file lacks is lost, rather than not there."""
+    if refusal.reason in ("no_audio", "no_video") and (cut := cut_bytes(path)):
+        return DecodeError("truncated", f"{cut}, and {REASONS[refusal.reason]}")
+    return refusal
 
 
-def video_track(container: InputContainer) -> VideoStream:
-    """The first video track that is not a cover picture.
+def _frame_stamps(
+    path: Path, picture: TrackPackets, max_seconds: float | None
+) -> tuple[Stamps, list[str]]:
+    """Stamps of the frames, ascending, by decoding them where the packets don't tell.
 
     Raises:
-        DecodeError: no_video, or decode_error where no decoder knows it.
+        DecodeError: too_long, or decode_error where there is no frame.
     """
-    import av.stream
-
-    picture = av.stream.Disposition.attached_pic
-    for stream in container.streams.video:
-        if not stream.disposition & picture:
-            return _decodable(stream)
-    raise DecodeError("no_video")
-
-
-def _audio_track(container: InputContainer) -> AudioStream:
-    """The first audio track."""
-    if not container.streams.audio:
-        raise DecodeError("no_audio")
-    return _decodable(container.streams.audio[0])
+    count = len(picture.stamps)
+    known = {stamp for stamp in picture.stamps if stamp is not None}
+    if len(known) < count:
+        known = _decoded_stamps(path, max_seconds)
+    if not known:
+        raise DecodeError("decode_error", "no frame of the picture can be read")
+    lost = count - len(known)
+    notes = [f"{lost} of {count} frames have no time of their own"] if lost > 0 else []
+    return np.array(sorted(known), dtype=np.int64), notes
 
 
-def _decodable(stream: Track) -> Track:
-    """The track, on one thread: clips run side by side, each in its own process."""
-    # A codec that nothing here decodes leaves no context, whatever the type annotations say.
-    context: Any = stream.codec_context
-    if context is None:
-        raise DecodeError("decode_error", f"no decoder for the {stream.type} track")
-    context.thread_count = 1
-    return stream
-
-
-def _demux(
-    container: InputContainer, video: VideoStream, audio: AudioStream, max_seconds: float | None
-) -> tuple[npt.NDArray[np.int64] | None, int, list[tuple[float | None, int, Samples]]]:
-    """Stamps of the frames (None if packets do not tell), number of video packets, audio."""
-    import av
-
-    stamps: list[int | None] = []
-    pieces: list[tuple[float | None, int, Samples]] = []
-    packets = audio_packets = damaged = 0
-    first_s: float | None = None
-    problem: Exception | None = None
-    try:
-        for packet in container.demux(video, audio):
-            if packet.pts is not None and packet.time_base is not None:
-                time_s = float(packet.pts * packet.time_base)
-                first_s = time_s if first_s is None else first_s
-                if max_seconds is not None and time_s - first_s > max_seconds:
-                    raise DecodeError("too_long", f"more than {max_seconds:g} s")
-            if packet.stream.type == "audio":
-                audio_packets += 1
-                try:
-                    for frame in packet.decode():
-                        pieces.append((frame.time, frame.sample_rate, mono(frame)))  # type: ignore[arg-type, union-attr]
-                except av.FFmpegError:
-                    damaged += 1
-            elif packet.size:
-                packets += 1
-                if not packet.is_discard:
-                    stamps.append(packet.pts)
-    except av.FFmpegError as raised:
-        problem = raised
-    if problem is not None and not (packets and pieces):
-        raise DecodeError("decode_error", str(problem)) from problem
-    if damaged > 1 and damaged > _DAMAGED_PART * audio_packets:
-        raise DecodeError("decode_error", f"{damaged} of {audio_packets} audio packets are damaged")
-    known = [stamp for stamp in stamps if stamp is not None]
-    if len(known) != len(stamps) or len(set(known)) != len(known):
-        return None, packets, pieces
-    return np.array(sorted(known), dtype=np.int64), packets, pieces
-
-
-def _decoded_stamps(path: Path) -> npt.NDArray[np.int64]:
-    """Stamps of the frames of a file whose packets do not tell them: decode all of them."""
-    import av
-
-    stamps = set()
+def _decoded_stamps(path: Path, max_seconds: float | None) -> set[int]:
     with open_container(path) as container:
-        try:
-            for frame in container.decode(video_track(container)):
-                if frame.pts is not None:
-                    stamps.add(frame.pts)
-        except av.FFmpegError as problem:
-            if not stamps:
-                raise DecodeError("decode_error", str(problem)) from problem
-    return np.array(sorted(stamps), dtype=np.int64)
-
-
-def _require_whole(declared_s: float, missing_s: float) -> None:
-    """Refuse a file that ends well before its declared length."""
-    if missing_s > min(_MISSING_S, _MISSING_PART * declared_s):
-        raise DecodeError("truncated", f"{missing_s:.2f} s of {declared_s:.2f} s are missing")
+        video = video_track(container)
+        longest = float("inf") if max_seconds is None else max_seconds / float(video.time_base or 1)
+        stamps: set[int] = set()
+        for frame in decode_pictures(container, video):
+            if frame.pts is None:
+                continue
+            stamps.add(frame.pts)
+            if max(stamps) - min(stamps) > longest:
+                raise DecodeError("too_long", f"at most {max_seconds:g} s")
+    return stamps

@@ -13,7 +13,7 @@ from media_files import GRID, LEVEL, needs_grid, write_clip
 
 from pipelines.decode import ClipReader, DecodeError
 from pipelines.decode.frames import OrderedFrames, RandomFrames
-from pipelines.decode.scan import assemble
+from pipelines.decode.sound import assemble
 from pipelines.records import REASONS
 
 H264: dict[str, Any] = {"video": "libx264", "audio": "aac"}
@@ -198,7 +198,7 @@ def test_decord_giving_up_halfway_is_made_good(
 
 def test_a_gap_in_the_audio_is_silence_and_an_overlap_is_cut() -> None:
     one, half, quarter = (np.full(1000, level, dtype=np.float32) for level in (1, 0.5, 0.25))
-    start, line, rate = assemble([(0.5, 1000, one), (2.5, 1000, half), (3.25, 1000, quarter)])
+    start, line, rate, _ = assemble([(0.5, 1000, one), (2.5, 1000, half), (3.25, 1000, quarter)])
     assert (start, rate) == (0.5, 1000)
     expected = np.concatenate([one, 0 * one, half, quarter[:750]])
     np.testing.assert_array_equal(line, expected)
@@ -206,7 +206,7 @@ def test_a_gap_in_the_audio_is_silence_and_an_overlap_is_cut() -> None:
 
 def test_rounded_time_stamps_are_no_gaps() -> None:
     one = np.ones(1024, dtype=np.float32)
-    _, line, _ = assemble([(k * 1.024 + (k % 2) * 0.001, 1000, one) for k in range(5)])
+    _, line, *_ = assemble([(k * 1.024 + (k % 2) * 0.001, 1000, one) for k in range(5)])
     assert line.shape == (5120,)
     assert (line == 1).all()
 
@@ -219,7 +219,7 @@ def test_audio_with_absurd_time_stamps_is_refused() -> None:
 
 def test_values_that_are_no_numbers_become_silence_and_full_scale() -> None:
     odd = np.array([np.nan, 3.0, -3.0, 0.5], dtype=np.float32)
-    _, line, _ = assemble([(0.0, 8000, odd)])
+    _, line, *_ = assemble([(0.0, 8000, odd)])
     assert line.tolist() == [0, 1, -1, 0.5]
 
 
