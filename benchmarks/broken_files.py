@@ -22,7 +22,7 @@ from benchmarks.damage import USABLE, Breaker, BrokenFile
 from benchmarks.measured_process import Measured, measure
 from pipelines.config import PipelineConfig, compose_config
 from pipelines.corpora import synthetic
-from pipelines.corpora.listing import list_clips
+from pipelines.corpora.listing import read_corpus
 from pipelines.corpora.synthetic import SyntheticConfig, role_of
 from pipelines.process import ClipProcessor
 from pipelines.records import Clip, ClipOutcome
@@ -92,7 +92,7 @@ def check(broken: int, good: int, folder: Path, seed: int = 0) -> Finding:
     shards = open_shards(Path(done.stdout.strip()))
     outcomes = {outcome.clip_id: outcome for outcome in shards.outcomes}
     config = compose_config("pipeline", PipelineConfig, settings)
-    clips = {Path(clip.path).name: clip for clip in list_clips(config.corpus)}
+    clips = {Path(clip.path).name: clip for clip in read_corpus(config.corpus).clips}
     by_file = {file: outcomes.get(clips[file.path.name].clip_id) for file in files}
     problems = [problem for file in files for problem in _problems(file, by_file[file])]
     if len(outcomes) != len(files):
