@@ -12,9 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import demo
+from benchmarks import demo, vad
 
-BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"demo": demo.run}
+BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"demo": demo.run, "vad": vad.run}
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "ray", "mlflow", "librosa", "decord", "numpy", "scikit-learn")
 

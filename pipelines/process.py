@@ -17,6 +17,7 @@ from pipelines.decode import DecodeError, MediaInfo
 from pipelines.errors import UsageError, require
 from pipelines.faces import FacesConfig, crop_face, fill_missing, follow, load_detector
 from pipelines.mfcc import MfccConfig, at_rate, audio_images, segment_samples, segment_seconds
+from pipelines.recording import mended
 from pipelines.records import (
     CROP_SIZE,
     TRANSIENT_REASONS,
@@ -221,7 +222,9 @@ class ClipProcessor:
         self, info: MediaInfo, report: _Report
     ) -> tuple[str, npt.NDArray[np.float64], npt.NDArray[np.float16]]:
         """Voice region, then audio images; starts are on the container's clock, as the frames'."""
-        samples, rate = self.sandbox.audio(self.mfcc.rate or None)
+        recorded, rate = self.sandbox.audio(self.mfcc.rate or None)
+        samples, faults = mended(recorded)
+        report.notes.extend(faults)
         mfcc = at_rate(self.mfcc, rate)
         voice = detect_voice(samples, rate, self.vad)
         report.voice = VoiceRegion(
