@@ -16,6 +16,10 @@ from pipelines.errors import require, require_one_of
 CHANNELS = 3
 """Static, delta, delta-delta."""
 
+RESCALINGS = ("row", "channel", "standardised")
+"""Ways to bring stored audio images to 0-255; the last one is fitted by the training (its
+`standardise` module), the others need the image alone (`rescale`)."""
+
 _SMALLEST_POWER = 1e-10
 """Power below it counts as this much (-100 dB), so that silence has a logarithm."""
 
