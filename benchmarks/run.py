@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import broken_files, demo, preprocessing
+from benchmarks import broken_files, demo, preprocessing, vad
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "broken_files": broken_files.run,
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "preprocessing_ray_data": preprocessing.ray_data,
     "preprocessing_region": preprocessing.region_of_interest,
     "preprocessing_steps": preprocessing.steps,
+    "vad": vad.run,
 }
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "ray", "mlflow", "librosa", "decord", "av", "numpy")

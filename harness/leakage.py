@@ -64,6 +64,22 @@ def check_reads(split: Split, reads: Mapping[str, Iterable[str]]) -> None:
             )
 
 
+def check_fitted(split: Split, fitted: Mapping[str, Iterable[str]]) -> None:
+    """Check, after training, which clips each fitted object (a normaliser) carries.
+
+    Raises:
+        LeakError: one was fitted on a clip that the split does not train on, or on none.
+    """
+    for what, clip_ids in fitted.items():
+        seen = set(clip_ids)
+        stray = seen - set(split.train)
+        if stray or not seen:
+            was = f"{min(stray)} ({len(stray)} such in all)" if stray else "no clip at all"
+            raise LeakError(
+                f"split {split.split_id}: the {what} was fitted on {was}, not on its training clips"
+            )
+
+
 def allowed_reads(split: Split) -> dict[str, frozenset[str]]:
     """Return which clips each phase of the training may read."""
     train, validation, test = (

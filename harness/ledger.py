@@ -31,6 +31,8 @@ class Entry:
     curves: list[dict[str, Any]] = field(default_factory=list)
     reads: dict[str, list[str]] = field(default_factory=dict)
     """Phase -> ids of the clips that it read."""
+    fitted: dict[str, list[str]] = field(default_factory=dict)
+    """What was fitted besides the networks -> ids of the clips that it was fitted on."""
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     device: str = ""
@@ -57,6 +59,7 @@ class Ledger:
                 chosen_epochs=result.chosen_epochs,
                 curves=result.curves,
                 reads=result.reads,
+                fitted=result.fitted,
                 warnings=result.warnings,
                 seconds=result.seconds,
                 device=device,

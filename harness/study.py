@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.aggregate import aggregate, predictions_of
 from harness.config import StudyConfig, config_digest
-from harness.leakage import check_plan, check_reads
+from harness.leakage import check_fitted, check_plan, check_reads
 from harness.ledger import Ledger
 from harness.metrics import accuracy, unweighted_average_recall
 from harness.report import print_summary
@@ -155,6 +155,7 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
         entry = study.ledger.entry(split.split_id)
         if entry is not None:
             check_reads(split, entry.reads)
+            check_fitted(split, entry.fitted)
     summary = aggregate(
         study.folder,
         plan=plan,

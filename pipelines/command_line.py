@@ -28,6 +28,7 @@ def run_command(
     run: Run,
     arguments: Sequence[str] | None,
     settings: Callable[[], str],
+    extend: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
 ) -> int:
     """Parse the command line, run, and turn a user's mistake into one line and status 2.
 
@@ -39,6 +40,7 @@ def run_command(
             exit status.
         arguments: the command line; None takes the process' own.
         settings: makes the text on the settings, for --help only.
+        extend: adds what this command alone takes, before the settings.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     shown = settings() if {"-h", "--help"} & set(arguments) else ""
@@ -48,6 +50,7 @@ def run_command(
         epilog="\n".join(["examples:", *(f"  {example}" for example in examples), "", shown]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    extend(parser)
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="settings that differ from the default"
     )

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from pipelines.mfcc import rescale
+from pipelines.errors import require_one_of
+from pipelines.mfcc import RESCALINGS, rescale
 from pipelines.networks.backbones import shrink_crops
 from pipelines.records import ClipArrays
 
@@ -22,7 +23,8 @@ class ClipTensors:
     crops: Tensor
     """uint8 [n, 3, side, side] RGB, each unique frame once."""
     audio_images: Tensor
-    """uint8 [segments, 3, 64, 64]: static, delta, delta-delta in 0-255 (section 3.2)."""
+    """uint8 [segments, 3, 64, 64]: static, delta, delta-delta in 0-255 (section 3.2); float16 and
+    unscaled where the training still has to standardise them."""
     frame_indices: Tensor
     """int64 [segments, 20] into `crops`."""
 
@@ -39,13 +41,20 @@ class ClipTensors:
 
 
 def to_tensors(arrays: ClipArrays, *, face_size: int | None, rescaling: str) -> ClipTensors:
-    """Shrink the crops and rescale the audio images, as the training wants them."""
+    """Shrink the crops and rescale the audio images, as the training wants them.
+
+    With `standardised` the images stay as they are: how to rescale them depends on the split.
+    """
+    require_one_of("rescaling", rescaling, RESCALINGS)
     crops = torch.from_numpy(arrays.crops.copy()).permute(0, 3, 1, 2)
-    images = torch.from_numpy(rescale(arrays.mfcc, rescaling)).permute(0, 3, 1, 2)
+    if rescaling == "standardised":
+        images = torch.from_numpy(arrays.mfcc.copy())
+    else:
+        images = torch.from_numpy(rescale(arrays.mfcc, rescaling)).round().to(torch.uint8)
     return ClipTensors(
         clip_id=arrays.clip_id,
         crops=shrink_crops(crops, face_size).contiguous(),
-        audio_images=images.round().to(torch.uint8).contiguous(),
+        audio_images=images.permute(0, 3, 1, 2).contiguous(),
         frame_indices=torch.from_numpy(arrays.frame_indices.astype("int64")),
     )
 

@@ -16,6 +16,10 @@ from pipelines.errors import require, require_one_of
 CHANNELS = 3
 """Static, delta, delta-delta."""
 
+RESCALINGS = ("row", "channel", "standardised")
+"""Ways to bring stored audio images to 0-255; the last one is fitted by the training (its
+`standardise` module), the others need the image alone (`rescale`)."""
+
 _SMALLEST_POWER = 1e-10
 """Power below it counts as this much (-100 dB), so that silence has a logarithm."""
 
@@ -108,8 +112,9 @@ def static_coefficients(
     The Fourier transform has the next power of two points (512 for 400 samples): at 400 points
     the lowest filters would hold a single bin. librosa centres a shorter window in it, so the
     signal is moved by the difference: frame i covers exactly the samples from i * hop to
-    i * hop + window. Energies are in dB, with no floor but that of silence (-100 dB). Equation
-    3's factor 1/N would only add a constant to c0 and is left out, as librosa does.
+    i * hop + window. Energies are in dB, with no floor but that of silence (-100 dB): librosa's
+    own of 80 dB below the loudest would make a segment depend on its surroundings. Equation 3's
+    factor 1/N would only add a constant to c0 and is left out, as librosa does.
 
     Args:
         samples: mono [n] at `config.rate`.

@@ -20,6 +20,7 @@ from pipelines.decode import DecodeError, MediaInfo
 from pipelines.errors import UsageError, require, require_one_of
 from pipelines.faces import FacesConfig, crop_face, fill_missing, follow, load_detector
 from pipelines.mfcc import MfccConfig, at_rate, audio_images, segment_samples, segment_seconds
+from pipelines.recording import mended
 from pipelines.records import (
     CROP_SIZE,
     TRANSIENT_REASONS,
@@ -78,10 +79,22 @@ class PreprocessConfig:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """What was heard of a clip."""
+
+    samples: npt.NDArray[np.float32]
+    rate: int
+    start_s: float
+    """Of the first sample on the container's clock."""
+
+
 @dataclass
 class _Report:
     """What is known of a clip so far: a failure keeps what came before it."""
 
+    info: MediaInfo | None = None
+    sound: Sound | None = None
     voice: VoiceRegion | None = None
     length_declared: bool = False
     frames: int = 0
@@ -91,7 +104,7 @@ class _Report:
     """What a user should know of a clip that is fit for use."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ClipResult:
     """What came of one clip, before it is written."""
 
@@ -99,6 +112,8 @@ class ClipResult:
     frames: ClipFrames | None = None
     segments: Sequence[Segment] = ()
     """Empty where the outcome is not `ok`."""
+    info: MediaInfo | None = None
+    sound: Sound | None = None
 
 
 class _DroppedError(Exception):
@@ -182,8 +197,9 @@ class ClipProcessor:
             status, reason, detail = "failed", "internal", f"{type(error).__name__}: {words}"
         else:
             outcome = self._outcome(clip, report, "ok", reason, "; ".join(report.notes), start)
-            return ClipResult(outcome=outcome, frames=frames, segments=segments)
-        return ClipResult(outcome=self._outcome(clip, report, status, reason, detail, start))
+            return ClipResult(outcome, frames, segments, report.info, report.sound)
+        outcome = self._outcome(clip, report, status, reason, detail, start)
+        return ClipResult(outcome, info=report.info, sound=report.sound)
 
     @contextmanager
     def _local_file(self, clip: Clip) -> Iterator[Path]:
@@ -228,7 +244,7 @@ class ClipProcessor:
         info = self.sandbox.open(
             path, self.preprocess.max_seconds, self.preprocess.truncated == "keep"
         )
-        report.length_declared = info.length_declared
+        report.info, report.length_declared = info, info.length_declared
         report.notes.extend(info.notes)
         reason, starts_s, images = self._audio_segments(info, report)
         times_s = info.frame_times_s
@@ -257,7 +273,10 @@ class ClipProcessor:
         self, info: MediaInfo, report: _Report
     ) -> tuple[str, npt.NDArray[np.float64], npt.NDArray[np.float16]]:
         """Voice region, then audio images; starts are on the container's clock, as the frames'."""
-        samples, rate = self.sandbox.audio(self.mfcc.rate or None)
+        recorded, rate = self.sandbox.audio(self.mfcc.rate or None)
+        samples, faults = mended(recorded)
+        report.sound = Sound(samples, rate, info.audio_start_s)
+        report.notes.extend(faults)
         mfcc = at_rate(self.mfcc, rate)
         voice = detect_voice(samples, rate, self.vad)
         report.voice = VoiceRegion(

@@ -32,6 +32,8 @@ class SplitResult:
     chosen_epochs: dict[str, int]
     reads: dict[str, list[str]]
     parameters: dict[str, int]
+    fitted: dict[str, list[str]] = field(default_factory=dict)
+    """What was fitted besides the networks -> ids of the clips that it was fitted on."""
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 

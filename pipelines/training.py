@@ -22,10 +22,12 @@ from pipelines.augmentation import augmented, draw_segments
 from pipelines.errors import require, require_one_of
 from pipelines.fitting import Batch, Fit, fit
 from pipelines.inputs import ClipTensors, Wall
+from pipelines.mfcc import RESCALINGS
 from pipelines.networks.backbones import ModelConfig
 from pipelines.networks.fusion import FusionConfig, FusionNetwork
 from pipelines.networks.recognisers import AudioNetwork, VisualNetwork
 from pipelines.split_task import Row, SegmentPrediction, SplitResult, SplitTask, seed_for
+from pipelines.standardise import Standardiser, fit_standardiser
 
 TRAINING_VERSION = 1
 """Raised whenever the same clips and settings would give other predictions than before."""
@@ -43,7 +45,8 @@ class TrainingConfig:
     trunk: str = "full"
     """`full` trains trunk and head; `frozen` only what stands on the trunk."""
     rescaling: str = "row"
-    """Range 0-255 of the audio image: min-max by coefficient `row`, or by whole `channel`."""
+    """Range 0-255 of the audio image: min-max by coefficient `row` or by whole `channel` of the
+    segment, or `standardised` by mean and deviation of each row over the training clips."""
     audio_epochs: int = 20
     visual_epochs: int = 8
     fusion_epochs: int = 40
@@ -68,7 +71,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         require_one_of("training.trunk", self.trunk, ("full", "frozen"))
         require_one_of("training.schedule", self.schedule, ("constant", "cosine"))
-        require_one_of("training.rescaling", self.rescaling, ("row", "channel"))
+        require_one_of("training.rescaling", self.rescaling, RESCALINGS)
         for name in (
             "audio_epochs",
             "visual_epochs",
@@ -127,12 +130,17 @@ class SplitTraining:
             for trunk in (self.audio.trunk, self.visual.trunk):
                 trunk.requires_grad_(False)
         self._trunk_features: dict[tuple[str, str], Tensor] = {}
+        self.standardiser: Standardiser | None = None
+        if training.rescaling == "standardised":
+            fitting = (wall.read(STAGE_1_PHASES[0], clip_id) for clip_id in self.train)
+            self.standardiser = fit_standardiser(fitting)
         self.class_weights = self._weigh_classes()
         self.result = SplitResult(
             segments=[],
             curves=[],
             chosen_epochs={},
             reads={},
+            fitted=self._fitted(),
             parameters={
                 name: sum(parameter.numel() for parameter in network.parameters())
                 for name, network in self._networks()
@@ -172,7 +180,7 @@ class SplitTraining:
             return network.scores(self._segment_features(name, clips))
 
         def batch(phase: str, clip_ids: Sequence[str]) -> Batch:
-            clips = [self.wall.read(phase, clip_id) for clip_id in clip_ids]
+            clips = [self._read(phase, clip_id) for clip_id in clip_ids]
             if drawn is not None and phase == fit_phase:
                 clips = [draw_segments(clip, drawn, variation) for clip in clips]
             if augment and phase == fit_phase:
@@ -259,7 +267,7 @@ class SplitTraining:
         """Return what stage 1 makes of all segments of the clips."""
         self.audio.eval()
         self.visual.eval()
-        clips = [self.wall.read(phase, clip_id) for clip_id in clip_ids]
+        clips = [self._read(phase, clip_id) for clip_id in clip_ids]
         audio = torch.cat([self._segment_features("audio", [clip]) for clip in clips])
         visual = torch.cat([self._segment_features("visual", [clip]) for clip in clips])
         return _Features(audio, visual, self._segment_labels(clips))
@@ -270,7 +278,7 @@ class SplitTraining:
     def _predict(self, clip_id: str) -> list[SegmentPrediction]:
         for _, network in self._networks():
             network.eval()
-        clip = self.wall.read("test", clip_id)
+        clip = self._read("test", clip_id)
         # One clip at a time: its prediction can't depend on which others are tested with it.
         scores, beta = self.fusion(
             self._segment_features("audio", [clip]), self._segment_features("visual", [clip])
@@ -322,6 +330,17 @@ class SplitTraining:
             batches=batches,
             validation=validation,
         )
+
+    def _read(self, phase: str, clip_id: str) -> ClipTensors:
+        """Return a clip through the wall, its audio images in 0-255."""
+        clip = self.wall.read(phase, clip_id)
+        return clip if self.standardiser is None else self.standardiser(clip)
+
+    def _fitted(self) -> dict[str, list[str]]:
+        """Return what was fitted besides the networks, with the clips that it was fitted on."""
+        if self.standardiser is None:
+            return {}
+        return {"standardiser": list(self.standardiser.fitted_on)}
 
     def _segment_labels(self, clips: Sequence[ClipTensors]) -> Tensor:
         """Return one label a segment, [segments]."""

@@ -11,6 +11,14 @@ from pipelines.errors import require
 
 _DIGITAL_SILENCE = 2.0**-15
 """Root mean square of one step of 16-bit audio: below it a window holds no recording at all."""
+_ENERGY_SMOOTHING_S = 0.05
+"""Energies are averaged over this long: those of single windows of noise vary by several dB."""
+_GATED_SHARE = 0.5
+"""A clip with less sound than this was gated: all that is left of it stands out from silence."""
+_LOUD_PERCENTILE = 95.0
+"""Which percentile of the active windows' energies stands for the loud ones."""
+_LONGEST_PAUSE_S = 0.3
+"""Longest silence across which a weak beginning or ending still belongs to the voice."""
 
 
 @dataclass
@@ -28,10 +36,17 @@ class VadConfig:
     """SR_th of equation 1."""
     smoothing_s: float = 0.25
     """Length of the median filter over the windows' decisions; 0 leaves them as they are."""
-    floor_db: float = 7.0
-    """A window also needs this much more energy than the clip's quiet windows, in dB."""
+    floor_db: float = 6.0
+    """A window also needs this much more energy than the clip's quiet windows, in dB; here and
+    below energy is that of the speech band."""
     floor_percentile: float = 5.0
     """Which percentile of the clip's window energies stands for its quiet windows."""
+    range_db: float = 35.0
+    """A window this far below the clip's loud ones is no voice: breath or reverberation, in dB."""
+    edge_floor_db: float = 3.0
+    """What the voice begins and ends with needs this much more, or `floor_db` if that is less."""
+    edge_reach_s: float = 1.0
+    """How far a weak beginning or ending may reach."""
     before_s: float = 0.2
     """delta_1 of section 3.1: kept before the voice."""
     after_s: float = 0.2
@@ -57,9 +72,17 @@ class VadConfig:
             0 <= self.floor_percentile <= 100,
             f"vad.floor_percentile ({self.floor_percentile}) must be between 0 and 100",
         )
-        for name in ("smoothing_s", "floor_db", "before_s", "after_s"):
+        for name in (
+            "smoothing_s",
+            "floor_db",
+            "edge_floor_db",
+            "edge_reach_s",
+            "before_s",
+            "after_s",
+        ):
             value = getattr(self, name)
             require(value >= 0, f"vad.{name} ({value}) must be at least 0")
+        require(self.range_db > 0, f"vad.range_db ({self.range_db}) must be above 0")
 
 
 @dataclass(frozen=True)
@@ -75,7 +98,7 @@ class VoiceRegion:
 def speech_ratios(
     samples: npt.NDArray[np.float32], rate: int, config: VadConfig
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """SR_i of equation 1 and the mean power of every window.
+    """SR_i of equation 1 and the power in the speech band of every window.
 
     Args:
         samples: mono [n].
@@ -83,8 +106,8 @@ def speech_ratios(
         config: windows and speech band.
 
     Returns:
-        ratios [windows] in 0..1 (0 for a window without energy) and mean power [windows] as the
-        square of amplitude; both empty for a clip shorter than one window.
+        ratios [windows] in 0..1 (0 for a window without energy) and the mean power of the speech
+        band [windows] as the square of amplitude; both empty for a clip shorter than one window.
     """
     window = max(1, round(config.window_s * rate))
     hop = max(1, round(config.hop_s * rate))
@@ -99,7 +122,7 @@ def speech_ratios(
     total = spectrum.sum(axis=-1)
     band = spectrum[:, in_band].sum(axis=-1)
     ratios = np.divide(band, total, out=np.zeros_like(total), where=total > 0)
-    return ratios, np.mean(frames**2, axis=-1)
+    return ratios, band * 2 / (window * np.sum(taper**2))
 
 
 def detect_voice(samples: npt.NDArray[np.float32], rate: int, config: VadConfig) -> VoiceRegion:
@@ -108,7 +131,8 @@ def detect_voice(samples: npt.NDArray[np.float32], rate: int, config: VadConfig)
     A window is active when its speech ratio reaches SR_th (equation 1) *and* its energy stands
     `floor_db` above the quiet windows of the clip: the ratio ignores level, so that room noise
     passes it. The decisions are smoothed by a median filter; pauses between the first and the
-    last active window are kept.
+    last active window are kept. Beyond those two, what the voice begins and ends with (a hissed
+    consonant, a syllable that dies away) is followed while it stands `edge_floor_db` above.
 
     Args:
         samples: mono [n], any level.
@@ -128,23 +152,65 @@ def detect_voice(samples: npt.NDArray[np.float32], rate: int, config: VadConfig)
     recorded = powers > _DIGITAL_SILENCE**2
     if not recorded.any():
         return whole
+    own = powers
+    powers = _average(own, recorded, round(_ENERGY_SMOOTHING_S / config.hop_s))
     quiet = float(np.percentile(powers[recorded], config.floor_percentile))
-    floor = quiet * 10 ** (config.floor_db / 10)
-    active = recorded & (ratios >= config.ratio_threshold) & (powers >= floor)
-    active = _smooth(active, round(config.smoothing_s / config.hop_s))
+    if recorded.mean() < _GATED_SHARE:
+        quiet = 0.0
+    active = recorded & (ratios >= config.ratio_threshold)
+    active &= powers >= quiet * 10 ** (config.floor_db / 10)
     if not active.any():
         return whole
-    first, last = np.flatnonzero(active)[[0, -1]]
-    start = float(first) * config.hop_s - config.before_s
-    end = float(last) * config.hop_s + config.window_s + config.after_s
+    loud = float(np.percentile(powers[active], _LOUD_PERCENTILE))
+    faintest = loud * 10 ** (-config.range_db / 10)
+    active = _smooth(active & (powers >= faintest), round(config.smoothing_s / config.hop_s))
+    if not active.any():
+        return whole
+    weakest = max(quiet * 10 ** (min(config.edge_floor_db, config.floor_db) / 10), faintest)
+    # A window's own energy counts here too: the average spreads the voice over its surroundings.
+    heard = recorded & (np.minimum(own, powers) >= weakest)
+    first, last = (int(index) for index in np.flatnonzero(active)[[0, -1]])
+    reach, pause = (round(s / config.hop_s) for s in (config.edge_reach_s, _LONGEST_PAUSE_S))
+    last = _end_of_voice(heard, last, reach, pause)
+    mirrored = len(heard) - 1
+    first = mirrored - _end_of_voice(heard[::-1], mirrored - first, reach, pause)
+    start = first * config.hop_s - config.before_s
+    end = last * config.hop_s + config.window_s + config.after_s
     return VoiceRegion(max(0.0, start), min(duration, end), found=True)
 
 
+def _average(
+    powers: npt.NDArray[np.float64], recorded: npt.NDArray[np.bool_], width: int
+) -> npt.NDArray[np.float64]:
+    """Mean of the recorded powers [n] over `width` windows (made odd), 0 where there are none."""
+    box = np.ones(2 * (width // 2) + 1)
+    half = width // 2
+    total = np.convolve(powers * recorded, box)[half : half + len(powers)]
+    count = np.convolve(recorded.astype(np.float64), box)[half : half + len(powers)]
+    return np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+
+
 def _smooth(active: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
-    """Median filter of decisions [n] over `width` windows (made odd), ends repeated."""
+    """Median filter of decisions [n] over `width` windows (made odd); beyond the ends is silence.
+
+    Repeating the ends would let a click at the very start pass for voice.
+    """
     half = width // 2
     if half == 0:
         return active
-    padded = np.pad(active.astype(np.int64), half, mode="edge")
+    padded = np.pad(active.astype(np.int64), half)
     votes = np.convolve(padded, np.ones(2 * half + 1, dtype=np.int64), mode="valid")
     return np.asarray(votes > half)
+
+
+def _end_of_voice(heard: npt.NDArray[np.bool_], last: int, reach: int, pause: int) -> int:
+    """Index of the last heard window [n] of the voice that is active up to about `last`.
+
+    At most `reach` windows further, across pauses of up to `pause` windows.
+    """
+    marked = np.flatnonzero(heard[: last + reach + 1])
+    marked = marked[max(0, np.searchsorted(marked, last, side="right") - 1) :]
+    broken = np.flatnonzero(np.diff(marked) > pause + 1)
+    if marked.size == 0:
+        return last
+    return int(marked[broken[0]] if broken.size else marked[-1])

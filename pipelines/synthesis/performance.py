@@ -66,15 +66,18 @@ class Performance:
     lips: Floats
     """[hops] openness of the lips, 0 to 1."""
 
-    def sound(self) -> npt.NDArray[np.float32]:
-        """The recording [samples] at 16 kHz: the voice in its room."""
+    def voice(self) -> npt.NDArray[np.float32]:
+        """The voice alone [samples] at 16 kHz, silent outside the speech."""
         role = self.role
         speaker = draw_speaker(role.sex, stream(role.seed, role.subject, "speaker"))
-        voice = speak(
+        return speak(
             speaker, self.speech, self.style, self.timing, stream(role.seed, role.clip_id, "voice")
         )
-        snr_db = VOICE_SNR_DB - VOICE_SNR_LOSS_DB * role.difficulty
-        return add_room(voice, snr_db, stream(role.seed, role.clip_id, "room"))
+
+    def sound(self) -> npt.NDArray[np.float32]:
+        """The recording [samples] at 16 kHz: the voice in its room."""
+        snr_db = VOICE_SNR_DB - VOICE_SNR_LOSS_DB * self.role.difficulty
+        return add_room(self.voice(), snr_db, stream(self.role.seed, self.role.clip_id, "room"))
 
     def acting(self) -> Acting:
         """How the face and the head move."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.leakage import LeakError, allowed_reads, check_plan, check_reads
+from harness.leakage import LeakError, allowed_reads, check_fitted, check_plan, check_reads
 from harness.splits import Plan, ProtocolConfig, Split
 
 SUBJECTS = {"a1": "a", "a2": "a", "b1": "b", "b2": "b", "c1": "c", "c2": "c"}
@@ -82,3 +82,23 @@ def test_fitting_on_the_validation_subject_is_caught() -> None:
 def test_a_phase_nobody_declared_is_caught() -> None:
     with pytest.raises(LeakError, match="unknown phase calibration"):
         check_reads(CLEAN, {"calibration": ["c1"]})
+
+
+def test_a_normaliser_of_training_clips_passes_and_so_does_none() -> None:
+    check_fitted(CLEAN, {"standardiser": ["a2", "a1"]})
+    check_fitted(CLEAN, {})
+
+
+@pytest.mark.parametrize(
+    ("fitted_on", "said"),
+    [
+        (["a1", "c1"], r"the standardiser was fitted on c1 \(1 such in all\)"),
+        (["a1", "b1", "b2"], r"the standardiser was fitted on b1 \(2 such in all\)"),
+        (["a9"], "the standardiser was fitted on a9"),
+        ([], "the standardiser was fitted on no clip at all"),
+    ],
+    ids=["test clip", "validation clips", "clip of no part", "nothing"],
+)
+def test_a_normaliser_fitted_on_anything_else_is_caught(fitted_on: list[str], said: str) -> None:
+    with pytest.raises(LeakError, match=said):
+        check_fitted(CLEAN, {"standardiser": fitted_on})

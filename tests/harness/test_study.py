@@ -238,6 +238,26 @@ def test_the_same_seed_gives_the_same_predictions_with_another_number_of_workers
         assert one.equals(pq.read_table(tmp_path / "runs" / "small" / name))
 
 
+@pytest.mark.long
+def test_a_normaliser_tells_which_clips_it_saw_and_a_planted_leak_stops_the_study(
+    small_study: SmallStudy, tmp_path: Path
+) -> None:
+    cwd = copy_of(small_study, tmp_path, runs=False)
+    arguments = (*small_study.arguments, "training.rescaling=standardised")
+    result = run_module("harness.loso", *arguments, cwd=cwd)
+    assert result.status == 0, result.stderr
+    folder = cwd / "runs" / "small"
+    split = read_json(folder / "plan.json")["splits"][0]
+    path = folder / "splits" / f"{split['split_id']}.json"
+    entry = read_json(path)
+    assert entry["fitted"] == {"standardiser": split["train"]}
+    entry["fitted"]["standardiser"].append(split["test"][0])
+    path.write_text(json.dumps(entry))
+    again = run_module("harness.loso", *arguments, cwd=cwd)
+    assert again.status == 2
+    assert f"the standardiser was fitted on {split['test'][0]}" in again.stderr
+
+
 def test_in_a_terminal_each_stage_is_one_live_line_and_another_seed_gives_other_probabilities(
     small_study: SmallStudy, tmp_path: Path
 ) -> None:

@@ -62,6 +62,13 @@ def test_audio_images_are_stretched_to_0_to_255_channels_first(
     assert tensors.segments == 2
 
 
+def test_images_to_be_standardised_are_left_to_the_training_unscaled() -> None:
+    source = arrays()
+    images = to_tensors(source, face_size=None, rescaling="standardised").audio_images
+    assert images.dtype == torch.float16
+    assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), source.mfcc)
+
+
 def test_crops_are_as_stored_channels_first_or_shrunk() -> None:
     source = arrays()
     stored = to_tensors(source, face_size=None, rescaling="row").crops

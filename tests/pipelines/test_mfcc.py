@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.fft
+from media_files import GRID, needs_grid
 
+from pipelines.decode import ClipReader
 from pipelines.errors import UsageError
 from pipelines.mfcc import (
     MfccConfig,
@@ -58,20 +60,69 @@ def test_coefficients_are_those_of_the_definitions_in_float64() -> None:
         np.testing.assert_allclose(static[:, frame], by_hand(samples, frame), atol=2e-3)
 
 
-def test_coefficients_are_librosas_where_its_window_fills_the_transform() -> None:
-    config = MfccConfig(window_s=0.032)  # 512 samples: nothing is moved
-    samples = sound(9000)
+@pytest.mark.parametrize(
+    "config",
+    [
+        MfccConfig(),
+        MfccConfig(mel_scale="htk"),
+        MfccConfig(window_s=0.032),
+        MfccConfig(hop_s=0.0125, low_hz=50.0, high_hz=7000.0, mels=40, coefficients=13),
+        at_rate(MfccConfig(rate=0), 8000),
+        at_rate(MfccConfig(rate=0), 48000),
+    ],
+    ids=["default", "htk", "32 ms", "others", "8 kHz", "48 kHz"],
+)
+def test_coefficients_are_those_of_librosa_with_the_same_settings(config: MfccConfig) -> None:
+    samples = sound(config.rate)
+    window = round(config.window_s * config.rate)
+    points = 2 ** int(np.ceil(np.log2(window)))
+    # librosa reads a window in the middle of its transform: what stands before the first one
+    # and behind the last one, so that both read the same samples, is never looked at.
+    around = (points - window) // 2
     expected = librosa.feature.mfcc(
-        S=librosa.power_to_db(
-            librosa.feature.melspectrogram(
-                y=samples, sr=RATE, n_fft=512, hop_length=160, window="hamming", center=False,
-                n_mels=64, fmin=20, fmax=8000,
-            ),
-            top_db=None,
-        ),
-        n_mfcc=64,
+        y=np.pad(samples, around, constant_values=9.9), sr=config.rate, n_mfcc=config.coefficients,
+        n_fft=points, win_length=window, hop_length=round(config.hop_s * config.rate),
+        window="hamming", center=False, n_mels=config.mels, fmin=config.low_hz,
+        fmax=config.high_hz, htk=config.mel_scale == "htk",
     )  # fmt: skip
-    np.testing.assert_allclose(static_coefficients(samples, config), expected, atol=1e-4)
+    static = static_coefficients(samples, config)
+    assert static.shape == expected.shape
+    np.testing.assert_allclose(static, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["slaney", "none"])
+def test_log_mel_energies_are_those_of_librosa_with_the_same_settings(norm: str) -> None:
+    samples = sound(16000)
+    energies = librosa.feature.melspectrogram(
+        y=np.pad(samples, 56), sr=RATE, n_fft=512, win_length=400, hop_length=160,
+        window="hamming", center=False, n_mels=64, fmin=20, fmax=8000,
+        norm=None if norm == "none" else norm,
+    )  # fmt: skip
+    static = static_coefficients(samples, MfccConfig(features="log_mel", mel_norm=norm))
+    np.testing.assert_allclose(static, librosa.power_to_db(energies), rtol=0, atol=1e-4)
+
+
+def test_a_loud_sound_elsewhere_does_not_raise_what_is_faint() -> None:
+    # librosa's own mfcc() lifts all to 80 dB below the loudest window of the call.
+    faint = sound(10480) * np.float32(1e-4)
+    loud = np.concatenate([faint, sound(10480)])
+    alone, beside = (static_coefficients(samples, MfccConfig()) for samples in (faint, loud))
+    np.testing.assert_array_equal(alone[:, :64], beside[:, :64])
+
+
+@needs_grid
+def test_coefficients_of_real_voices_are_librosas() -> None:
+    for path in sorted(GRID.glob("*.mpg"))[:3]:
+        reader = ClipReader(path)
+        samples, _ = reader.audio(RATE)
+        reader.close()
+        energies = librosa.feature.melspectrogram(
+            y=np.pad(samples, 56), sr=RATE, n_fft=512, win_length=400, hop_length=160,
+            window="hamming", center=False, n_mels=64, fmin=20, fmax=8000,
+        )  # fmt: skip
+        expected = librosa.feature.mfcc(S=librosa.power_to_db(energies, top_db=None), n_mfcc=64)
+        static = static_coefficients(samples, MfccConfig())
+        np.testing.assert_allclose(static, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +185,21 @@ def test_deltas_are_equation_4_written_out() -> None:
         ]
     ]
     np.testing.assert_allclose(deltas(static, 2), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_deltas_of_a_voice_are_equation_4_in_double_precision(width: int) -> None:
+    static = static_coefficients(sound(10480), MfccConfig())
+    frames = static.shape[1]
+    expected = np.zeros(static.shape)
+    for t in range(frames):
+        for n in range(1, width + 1):
+            later, earlier = min(t + n, frames - 1), max(t - n, 0)
+            expected[:, t] += n * (
+                static[:, later].astype(np.float64) - static[:, earlier].astype(np.float64)
+            )
+    expected /= 2 * sum(n * n for n in range(1, width + 1))
+    np.testing.assert_allclose(deltas(static, width), expected, rtol=0, atol=1e-4)
 
 
 def test_deltas_equal_librosas() -> None:

@@ -249,6 +249,67 @@ def test_a_good_clip_after_broken_ones_is_as_good(
     assert replace(after, seconds=0.0) == replace(done.outcome, seconds=0.0)
 
 
+def with_sound(source: Path, target: Path, samples: npt.NDArray[np.float64]) -> Path:
+    """Write the pictures of a clip with other sound at 16 kHz, cut off at full scale."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        pictures = new.add_stream_from_template(old.streams.video[0])
+        sound = new.add_stream("pcm_s16le", rate=16000, layout="mono")
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = pictures
+                new.mux(packet)
+        whole = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(whole, format="s16", layout="mono")
+        frame.sample_rate, frame.pts = 16000, 0
+        new.mux([*sound.encode(frame), *sound.encode(None)])
+    return target
+
+
+def sound_of(path: str) -> npt.NDArray[np.float64]:
+    with av.open(path) as container:
+        blocks = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+    return np.asarray(np.concatenate(blocks) / 32768)
+
+
+def test_an_offset_is_said_and_changes_neither_voice_nor_images(
+    done: Processed, processor: ClipProcessor, tmp_path: Path
+) -> None:
+    moved = with_sound(
+        Path(done.clip.path), tmp_path / "moved.avi", sound_of(done.clip.path) + 0.21
+    )
+    outcome = processor.process(clip_at(moved), "moved")
+    assert outcome.status == "ok"
+    assert outcome.detail == "sound has a constant offset of 0.21 of full scale: taken away"
+    assert outcome.voice_start_s == done.outcome.voice_start_s
+    assert outcome.voice_end_s == done.outcome.voice_end_s
+    images = [processor.folder.read(key, "x").mfcc.astype(float) for key in ("moved", "whole")]
+    # The lowest filters of quiet windows would differ by tens of dB; rounding to 16 bits is left.
+    assert np.abs(images[0] - images[1])[..., 0].mean() < 0.5
+
+
+def test_clipping_is_said(done: Processed, processor: ClipProcessor, tmp_path: Path) -> None:
+    samples = sound_of(done.clip.path) * 8
+    share = np.mean(np.abs(samples) >= 0.99)
+    loud = with_sound(Path(done.clip.path), tmp_path / "loud.avi", samples)
+    outcome = processor.process(clip_at(loud), "loud")
+    assert outcome.detail == f"sound is clipped ({100 * share:.1f} % of samples at full scale)"
+    assert outcome.voice_found
+    assert outcome.voice_start_s == pytest.approx(done.outcome.voice_start_s, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["silence", "noise"])
+def test_without_voice_the_whole_clip_is_used_and_the_outcome_says_so(
+    done: Processed, processor: ClipProcessor, tmp_path: Path, kind: str
+) -> None:
+    samples = np.zeros_like(sound_of(done.clip.path))
+    if kind == "noise":
+        samples += np.random.default_rng(0).normal(0, 0.05, samples.size)
+    mute = with_sound(Path(done.clip.path), tmp_path / "mute.avi", samples)
+    outcome = processor.process(clip_at(mute), kind)
+    assert (outcome.status, outcome.reason, outcome.voice_found) == ("ok", "no_voice", False)
+    assert (outcome.voice_start_s, outcome.voice_end_s) == (0.0, samples.size / 16000)
+
+
 class Run:
     """The one processor, with other settings, another folder or another detector for a test."""
 

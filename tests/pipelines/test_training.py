@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.errors import UsageError
-from pipelines.inputs import ClipCache, ClipTensors, Wall
+from pipelines.inputs import ClipCache, ClipTensors, Wall, WallError
 from pipelines.networks.backbones import ModelConfig
 from pipelines.networks.fusion import FusionConfig
 from pipelines.split_task import Row, SplitResult, SplitTask, seed_for
@@ -428,6 +428,71 @@ def test_attention_weights_bear_the_names_of_their_modalities() -> None:
     # The fusion network stacks audio before visual.
     assert [[s.attention["audio"], s.attention["visual"]] for s in segments] == told
     assert all(audio != visual for audio, visual in told)
+
+
+def unscaled_clip(clip_id: str) -> ClipTensors:
+    """A clip whose audio images are as stored: its rows lie far apart."""
+    clip = make_clip(clip_id)
+    rows = torch.linspace(-700, 300, 32).view(1, 1, 32, 1)
+    return replace(clip, audio_images=(clip.audio_images.float() / 8 + rows).half())
+
+
+STANDARDISED = replace(SHORT, rescaling="standardised")
+
+
+def standardised_training(clips: Callable[[str], ClipTensors] = unscaled_clip) -> SplitTraining:
+    return training_of(config=STANDARDISED, clips=ClipCache(clips, 2**30))
+
+
+def test_standardising_is_fitted_on_the_training_clips_and_says_so() -> None:
+    training = standardised_training()
+    seen: list[Tensor] = []
+    hook = training.audio.trunk.register_forward_hook(
+        lambda trunk, images, features: seen.append(images[0])
+    )
+    result = training.run()
+    hook.remove()
+    assert result.fitted == {"standardiser": clip_ids("s1", "s2")}
+    assert {images.dtype for images in seen} == {torch.uint8}
+    stored = torch.cat([unscaled_clip(c).audio_images for c in clip_ids("s1", "s2")]).double()
+    mean, deviation = (stored.mean(dim=(0, 3)), stored.std(dim=(0, 3), correction=0))
+    tested = unscaled_clip(clip_ids("s4")[-1]).audio_images.double()
+    standard = (tested - mean[None, :, :, None]) / deviation[None, :, :, None]
+    expected = (127.5 + 127.5 / 4 * standard).clamp(0, 255)
+    assert (seen[-1].double() - expected).abs().max() <= 0.5 + 1e-3
+    assert probabilities(standardised_training().run()) == probabilities(result)
+
+
+def test_what_validation_and_test_clips_hold_does_not_move_the_standardiser() -> None:
+    def others_louder(clip_id: str) -> ClipTensors:
+        clip = unscaled_clip(clip_id)
+        louder = clip.audio_images + (200 if clip_id.startswith(("s3", "s4")) else 0)
+        return replace(clip, audio_images=louder)
+
+    one, other = standardised_training().standardiser, standardised_training(others_louder)
+    assert one is not None
+    assert other.standardiser is not None
+    assert torch.equal(one.mean, other.standardiser.mean)
+    assert torch.equal(one.deviation, other.standardiser.deviation)
+
+
+@pytest.mark.parametrize("subject", ["s3", "s4"])
+def test_a_standardiser_that_asks_for_other_clips_meets_the_wall(subject: str) -> None:
+    task = make_task()
+    leaking = replace(task, train=(*task.train, (f"{subject}/anger_0", 0)))
+    with pytest.raises(WallError, match=f"stage1_fit asked for {subject}/anger_0"):
+        SplitTraining(
+            leaking,
+            SpyWall(task, ClipCache(unscaled_clip, 2**30)),
+            model=MODEL,
+            fusion=FUSION,
+            training=STANDARDISED,
+            device=torch.device("cpu"),
+        )
+
+
+def test_without_standardising_nothing_was_fitted(short: tuple[SplitTraining, SplitResult]) -> None:
+    assert short[1].fitted == {}
 
 
 def test_parameters_and_seconds_are_told(short: tuple[SplitTraining, SplitResult]) -> None:
