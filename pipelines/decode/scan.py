@@ -141,5 +141,5 @@ def _decoded_stamps(path: Path, max_seconds: float | None) -> set[int]:
                 continue
             stamps.add(frame.pts)
             if max(stamps) - min(stamps) > longest:
-                raise DecodeError("too_long", f"at most {max_seconds:g} s")
+                raise DecodeError("too_long", f"at most {max_seconds:g} s are taken")
     return stamps
