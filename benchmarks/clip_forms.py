@@ -76,6 +76,7 @@ UNUSUAL = (
     Form(name="48 kHz stereo.mov", video="libx264", audio="aac", sample_rate=48000,
          layout="stereo"),
     Form(name="11 kHz.avi", sample_rate=11025),
+    Form(name="dropped frames.avi", uneven=True),
     Form(name="22 kHz stereo.mpg", video="mpeg1video", audio="mp2", frame_rate=30,
          sample_rate=22050, layout="stereo"),
     Form(name="late sound.mp4", video="libx264", audio="aac", audio_start_s=0.3),

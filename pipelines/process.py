@@ -190,6 +190,7 @@ class ClipProcessor:
             status, reason, detail = "dropped", dropped.reason, dropped.detail
         except DecodeError as error:
             status, reason, detail = "failed", error.reason, error.detail
+            report.length_declared |= reason == "truncated"
         except UsageError:
             raise
         except Exception as error:

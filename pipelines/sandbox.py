@@ -95,8 +95,7 @@ class Sandbox:
         if self._child and (self._clips >= self._clips_per_child or not self._child.alive()):
             self.close()
         if self._child is None:
-            self._child = _Child()
-            self._clips = 0
+            self._start_child()
         self._clips += 1
         info = self._ask(*self._opened)
         assert isinstance(info, MediaInfo)
@@ -120,6 +119,18 @@ class Sandbox:
             self._child.end()
             self._child = None
 
+    def _start_child(self) -> None:
+        self._clips = 0
+        try:
+            self._child = _Child()
+        except _DeathError:
+            try:
+                self._child = _Child()
+            except _DeathError as death:
+                raise DecodeError(
+                    "internal", f"the decoder process did not start: {death}"
+                ) from None
+
     def _ask(self, *request: object) -> Any:
         """The child's answer within what is left of the clip's time."""
         if self._child is None:
@@ -130,7 +141,7 @@ class Sandbox:
             if self._second_try:
                 raise DecodeError("decoder_crashed", f"twice: {death}") from None
         self._second_try = True
-        self._child = _Child()
+        self._start_child()
         self._clips = 1
         info = self._ask(*self._opened, True)
         return info if request == self._opened else self._ask(*request)
@@ -185,9 +196,9 @@ class _Child:
             self.ask(("ready",), _START_LIMIT_S)
         except (TimeoutError, EOFError, OSError):
             self.kill()
-            detail = self.cause_of_death()
+            death = _DeathError(self.cause_of_death())
             self.end()
-            raise DecodeError("internal", f"the decoder process did not start: {detail}") from None
+            raise death from None
 
     def alive(self) -> bool:
         """Whether the process still runs."""

@@ -31,8 +31,8 @@ class TrackPackets:
     end_s: float = float("-inf")
     last_s: float = float("-inf")
     """Time of the last packet that has one."""
-    _torn: int = 0
-    """How many packets at the end are not whole."""
+    _torn: bool = False
+    """Whether the last packet is not whole."""
 
     def add(self, packet: Any) -> None:
         """Take note of a packet.
@@ -47,7 +47,7 @@ class TrackPackets:
         self.count += 1
         if not packet.is_discard:
             self.stamps.append(packet.pts)
-            self._torn = self._torn + 1 if packet.is_corrupt else 0
+            self._torn = packet.is_corrupt
         # AVI tells the order of decoding only: within a few frames of that of showing.
         stamp = packet.dts if packet.pts is None else packet.pts
         if stamp is None or not packet.time_base:
@@ -63,8 +63,9 @@ class TrackPackets:
         self.end_s = max(self.end_s, time_s + length_s)
 
     def leave_out_torn_end(self) -> None:
-        """Leave out what the end of a cut file has torn: it may not be decodable."""
-        del self.stamps[len(self.stamps) - self._torn :]
+        """Leave out a frame that the end of a cut file has torn: it may not be decodable."""
+        if self._torn:
+            self.stamps.pop()
 
     def _frame_s(self) -> float:
         rate = getattr(self.stream, "average_rate", None)
@@ -114,5 +115,5 @@ def _length(container: InputContainer, max_seconds: float) -> str:
     import av
 
     declared_s = (container.duration or 0) / av.time_base
-    length = f"{declared_s:.1f} s" if declared_s > max_seconds else "longer than it declares"
-    return f"{length}, at most {max_seconds:g} s"
+    length = f"{declared_s:.1f} s, " if declared_s > max_seconds else ""
+    return f"{length}at most {max_seconds:g} s are taken"

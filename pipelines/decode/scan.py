@@ -70,6 +70,8 @@ def scan_file(path: Path, max_seconds: float | None, keep_truncated: bool = Fals
                 declared, picture, sound, last_end_s, keep_truncated
             )
             _require_packets(picture, sound)
+            if not video.width:
+                raise DecodeError("decode_error", "frames of no size, or beyond all decoders")
         except DecodeError as refusal:
             raise _truer(refusal, path) from None
         notes = [*tracks_left_out(container), *length_notes]
@@ -139,5 +141,5 @@ def _decoded_stamps(path: Path, max_seconds: float | None) -> set[int]:
                 continue
             stamps.add(frame.pts)
             if max(stamps) - min(stamps) > longest:
-                raise DecodeError("too_long", f"at most {max_seconds:g} s")
+                raise DecodeError("too_long", f"at most {max_seconds:g} s are taken")
     return stamps

@@ -57,6 +57,7 @@ def test_places_workers_limits_and_tracking_leave_the_digest_alone(override: str
         "faces=yunet",
         "faces.margin=0.1",
         "preprocess.max_seconds=30",
+        "preprocess.truncated=keep",
         "model.lstm_hidden=9",
         "model.dropout=0.1",
         "fusion.attend_over=concat",

@@ -248,6 +248,7 @@ def test_a_wrong_type_is_refused_by_name_and_value(override: str) -> None:
         "preprocess.time_limit_s=0",
         "preprocess.max_seconds=-1",
         "preprocess.clips_per_child=0",
+        "preprocess.truncated=maybe",
         "preprocess.workers=0",
         "corpus.subjects=1",
         "cluster.trial_cpus=0",
@@ -325,7 +326,7 @@ def test_shards_do_not_depend_on_places_workers_time_limits_or_training(override
 
 @pytest.mark.parametrize(
     "override",
-    ["vad=off", "faces=yunet", "preprocess.max_seconds=30"],
+    ["vad=off", "faces=yunet", "preprocess.max_seconds=30", "preprocess.truncated=keep"],
 )
 def test_shards_depend_on_what_is_computed(override: str) -> None:
     assert digest(override) != digest()

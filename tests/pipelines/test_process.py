@@ -335,6 +335,22 @@ def test_a_clip_above_the_longest_length_is_refused(done: Processed, run: Run) -
     assert (outcome.status, outcome.reason, outcome.transient) == ("failed", "too_long", False)
 
 
+def test_a_cut_clip_can_be_kept_and_says_what_is_lost(
+    done: Processed, run: Run, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.avi"
+    data = Path(done.clip.path).read_bytes()
+    cut.write_bytes(data[: len(data) * 7 // 10])
+    refused = run(clip_at(cut))
+    assert (refused.status, refused.reason) == ("failed", "truncated")
+    assert refused.length_declared
+    kept = run(clip_at(cut), preprocess=PreprocessConfig(truncated="keep"))
+    assert (kept.status, kept.reason, kept.length_declared) == ("ok", "", True)
+    seconds = done.truth["frames"] / 30
+    assert f"before its declared {seconds:.2f} s" in kept.detail
+    assert 0 < kept.segments < done.outcome.segments
+
+
 def test_without_voice_detection_the_whole_clip_is_used(done: Processed, run: Run) -> None:
     outcome = run(done.clip, vad=VadConfig(enabled=False))
     assert (outcome.status, outcome.reason, outcome.voice_found) == ("ok", "", False)
@@ -449,4 +465,9 @@ def test_a_full_disk_leaves_nothing_behind_and_the_clip_to_be_tried_again(
 @pytest.mark.parametrize("setting", ["max_seconds", "time_limit_s", "clips_per_child", "workers"])
 def test_settings_out_of_range_are_refused_by_name(setting: str) -> None:
     with pytest.raises(UsageError, match=rf"preprocess\.{setting} \(0\) must be"):
-        PreprocessConfig(**{setting: 0})
+        PreprocessConfig(**{setting: 0})  # type: ignore[arg-type]
+
+
+def test_what_becomes_of_cut_clips_is_one_of_two_words() -> None:
+    with pytest.raises(UsageError, match=r"preprocess\.truncated \(maybe\) must be one of: fail"):
+        PreprocessConfig(truncated="maybe")

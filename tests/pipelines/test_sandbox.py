@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -129,19 +130,126 @@ def test_the_time_limit_is_for_all_calls_of_a_clip_together(clip: Path) -> None:
         assert time.monotonic() - started < 1.2
 
 
-def test_a_child_that_dies_at_work_is_told_with_its_signal(clip: Path) -> None:
+@pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_child_that_dies_once_costs_nothing(clip: Path, deadly: signal.Signals) -> None:
+    whole = ClipReader(clip)
     with Sandbox(30) as sandbox:
         sandbox.open(clip)
         child = child_of(sandbox)
         os.kill(child, signal.SIGSTOP)  # so that it cannot answer before it dies
-        threading.Timer(0.2, os.kill, (child, signal.SIGKILL)).start()
+        os.kill(child, deadly)
+        threading.Timer(0.2, go_on, (child,)).start()
+        np.testing.assert_array_equal(sandbox.frames([0, 1]), whole.frames([0, 1]))
+        assert sandbox.child_pid != child
+        assert sandbox.audio(16000)[0].size == 32000
+    whole.close()
+
+
+def go_on(process: int) -> None:
+    """Let a stopped process take its signals."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGCONT)
+
+
+def test_a_clip_on_which_the_child_dies_twice_is_told_with_the_signal(clip: Path) -> None:
+    with Sandbox(30) as sandbox:
+        sandbox.open(clip)
+        first = child_of(sandbox)
+        os.kill(first, signal.SIGKILL)
+        killer = threading.Thread(target=kill_the_next_child, args=(sandbox, first))
+        killer.start()
         with pytest.raises(DecodeError) as refusal:
-            sandbox.frames([0, 1])
+            ask_often(sandbox)
+        killer.join()
         assert refusal.value.reason == "decoder_crashed"
         assert "SIGKILL" in refusal.value.detail
         with pytest.raises(RuntimeError, match="call open first"):
             sandbox.audio()
         assert len(sandbox.open(clip).frame_times_s) == 50
+
+
+def kill_the_next_child(sandbox: Sandbox, former: int) -> None:
+    while sandbox.child_pid in (None, former):
+        time.sleep(0.01)
+    os.kill(child_of(sandbox), signal.SIGKILL)
+
+
+def ask_often(sandbox: Sandbox) -> None:
+    for _ in range(10_000):
+        sandbox.frames([0, 1])
+
+
+PLANT = """
+import sys
+if "pipelines.sandbox" in sys.orig_argv:
+    import ctypes, time
+    import numpy
+    from pipelines.decode.reader import ClipReader
+    read = ClipReader.__init__
+    def plant(self, path, *arguments):
+        ordered = len(arguments) == 3 and arguments[2]
+        name = path.rpartition("/")[2]
+        if name == "segfault.avi" or name == "decord fault.avi" and not ordered:
+            ctypes.string_at(0)
+        if name == "hang.avi":
+            time.sleep(600)
+        if name == "hungry.avi":
+            numpy.ones(2**33)
+        read(self, path, *arguments)
+    ClipReader.__init__ = plant
+"""
+
+
+@pytest.fixture
+def planted(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose clips are good, and misused in the child by their names."""
+    (tmp_path / "sitecustomize.py").write_text(PLANT)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for name in ("good", "segfault", "decord fault", "hang", "hungry"):
+        (tmp_path / f"{name}.avi").write_bytes(clip.read_bytes())
+    return tmp_path
+
+
+def test_a_clip_that_crashes_or_hangs_its_decoder_costs_itself_alone(planted: Path) -> None:
+    with Sandbox(3) as sandbox:
+
+        def reason_of(name: str) -> str:
+            try:
+                count = len(sandbox.open(planted / f"{name}.avi").frame_times_s)
+            except DecodeError as refusal:
+                return str(refusal)
+            return f"{count} frames"
+
+        assert "decoder_crashed: twice: killed by SIGSEGV" in reason_of("segfault")
+        assert reason_of("good") == "50 frames"
+        assert reason_of("decord fault") == "50 frames"
+        assert "too_large" in reason_of("hungry")
+        assert reason_of("good") == "50 frames"
+        assert "time_limit" in reason_of("hang")
+        assert reason_of("good") == "50 frames"
+
+
+def test_an_answer_that_stops_half_way_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.sandbox._STALL_LIMIT_S", 1)
+    large = write_clip(tmp_path / "large.avi", video="mpeg4", width=1280, height=720)
+    with Sandbox(60) as sandbox:
+        sandbox.open(large)
+        child = child_of(sandbox)
+        # Its first bytes have come, and 138 MB don't fit into a socket.
+        connection = sandbox._child._connection  # type: ignore[union-attr]
+        poll = connection.poll
+
+        def stop_then_poll(limit_s: float) -> bool:
+            answered = poll(limit_s)
+            os.kill(child, signal.SIGSTOP)
+            return answered
+
+        monkeypatch.setattr(connection, "poll", stop_then_poll)
+        with pytest.raises(DecodeError, match="time_limit"):
+            sandbox.frames(range(50))
+        assert gone(child)
 
 
 def test_a_child_that_died_between_clips_costs_no_clip(clip: Path) -> None:
