@@ -97,7 +97,7 @@ class ClipReader:
             return self._frames.fetch(indices)
         except decord.DECORDError:
             self._frames.close()
-            self._frames = OrderedFrames(self._path, self._scan.stamps)
+            self._frames = OrderedFrames(self._path, self._scan)
             return self._frames.fetch(indices)
 
 

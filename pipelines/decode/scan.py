@@ -41,6 +41,8 @@ class Scan:
     format_names: frozenset[str]
     stamps: npt.NDArray[np.int64]
     """[n] presentation stamps of the frames, ascending, in units of `stamp_s`."""
+    by_order: bool
+    """Whether a frame is known by its place in the decoder's output, its stamp meaning nothing."""
     stamp_s: float
     samples: Samples
     """Mono [m] in -1..1 as recorded, gaps filled with zeros."""
@@ -96,11 +98,14 @@ def scan_file(path: Path, max_seconds: float | None) -> Scan:
             declared = container.duration / av.time_base
         if max_seconds is not None and declared is not None and declared > max_seconds:
             raise DecodeError("too_long", f"{declared:.1f} s, at most {max_seconds:g} s")
-        stamps, packets, pieces = _demux(container, video, audio, max_seconds)
+        declared_frames = video.frames - (_empty_chunks(video) if "avi" in names else 0)
+        stamps, delayed, packets, pieces = _demux(container, video, audio, max_seconds)
+        by_order = "avi" in names and delayed
         frame_rate = float(video.average_rate or video.guessed_rate or 0)
-        declared_frames = video.frames
         stamp_s = float(video.time_base or 0)
-    if stamps is None:
+    if by_order:
+        stamps = _ordered_stamps(path)
+    elif stamps is None:
         stamps = _decoded_stamps(path)
     if not stamps.size:
         raise DecodeError("decode_error", "no video frame could be read")
@@ -118,6 +123,7 @@ def scan_file(path: Path, max_seconds: float | None) -> Scan:
     return Scan(
         format_names=names,
         stamps=stamps,
+        by_order=by_order,
         stamp_s=stamp_s,
         samples=samples,
         audio_rate=rate,
@@ -204,15 +210,24 @@ def _decodable(stream: Track) -> Track:
     return stream
 
 
+def _empty_chunks(video: VideoStream) -> int:
+    """Chunks of an AVI that say "the frame before once more": declared, but not in the index."""
+    places = [entry.timestamp for entry in video.index_entries]
+    return places[-1] - places[0] + 1 - len(places) if places else 0
+
+
 def _demux(
     container: InputContainer, video: VideoStream, audio: AudioStream, max_seconds: float | None
-) -> tuple[npt.NDArray[np.int64] | None, int, list[tuple[float | None, int, Samples]]]:
-    """Stamps of the frames (None if packets do not tell), number of video packets, audio."""
+) -> tuple[npt.NDArray[np.int64] | None, bool, int, list[tuple[float | None, int, Samples]]]:
+    """Stamps of the frames (None if packets do not tell), whether they differ from the order of
+    decoding, number of video packets, audio.
+    """
     import av
 
     stamps: list[int | None] = []
     pieces: list[tuple[float | None, int, Samples]] = []
     packets = audio_packets = damaged = 0
+    delayed = False
     first_s: float | None = None
     problem: Exception | None = None
     try:
@@ -231,6 +246,7 @@ def _demux(
                     damaged += 1
             elif packet.size:
                 packets += 1
+                delayed |= packet.pts != packet.dts
                 if not packet.is_discard:
                     stamps.append(packet.pts)
     except av.FFmpegError as raised:
@@ -241,8 +257,8 @@ def _demux(
         raise DecodeError("decode_error", f"{damaged} of {audio_packets} audio packets are damaged")
     known = [stamp for stamp in stamps if stamp is not None]
     if len(known) != len(stamps) or len(set(known)) != len(known):
-        return None, packets, pieces
-    return np.array(sorted(known), dtype=np.int64), packets, pieces
+        return None, delayed, packets, pieces
+    return np.array(sorted(known), dtype=np.int64), delayed, packets, pieces
 
 
 def _decoded_stamps(path: Path) -> npt.NDArray[np.int64]:
@@ -259,6 +275,32 @@ def _decoded_stamps(path: Path) -> npt.NDArray[np.int64]:
             if not stamps:
                 raise DecodeError("decode_error", str(problem)) from problem
     return np.array(sorted(stamps), dtype=np.int64)
+
+
+def _ordered_stamps(path: Path) -> npt.NDArray[np.int64]:
+    """Stamps of the frames of an AVI with delayed frames: the chunks' places, taken in order.
+
+    AVI holds no presentation times; what FFmpeg makes up for them comes late by the decoder's
+    delay, and in a wrong order for H.264 with B-frames. A chunk's place in the file is a time all
+    the same, and frames leave the decoder in the order in which they are shown.
+    """
+    import av
+
+    places: list[int] = []
+    frames = 0
+    with open_container(path) as container:
+        try:
+            for packet in container.demux(video_track(container)):
+                if packet.size and packet.dts is not None:
+                    places.append(packet.dts)
+                try:
+                    frames += len(packet.decode())
+                except av.FFmpegError:
+                    continue
+        except av.FFmpegError as problem:
+            if not frames:
+                raise DecodeError("decode_error", str(problem)) from problem
+    return np.array(sorted(set(places))[:frames], dtype=np.int64)
 
 
 def _require_whole(declared_s: float, missing_s: float) -> None:
