@@ -163,6 +163,7 @@ def _preprocess(
         "mfcc": config.mfcc,
         "faces": config.faces,
         "preprocess": config.preprocess,
+        "segments": config.segments,
     }
     counts = {"ok": 0, "dropped": 0, "failed": 0}
     with reporter.stage(PREPROCESS, len(clips)) as stage:

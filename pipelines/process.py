@@ -26,7 +26,7 @@ from pipelines.records import (
     from_row,
 )
 from pipelines.sandbox import Sandbox
-from pipelines.segments import frames_of_segment, region_frames
+from pipelines.segments import SegmentsConfig, frames_of_segment, region_frames
 from pipelines.shard_tables import ClipFrames
 from pipelines.shards import ShardFolder
 from pipelines.vad import VadConfig, VoiceRegion, detect_voice
@@ -109,8 +109,10 @@ class ClipProcessor:
         mfcc: MfccConfig,
         faces: FacesConfig,
         preprocess: PreprocessConfig,
+        segments: SegmentsConfig | None = None,
     ) -> None:
         self.folder = folder
+        self.segments = segments or SegmentsConfig()
         self.vad, self.mfcc, self.faces, self.preprocess = vad, mfcc, faces, preprocess
         self.detector = load_detector(faces)
         self.sandbox = Sandbox(preprocess.time_limit_s, preprocess.clips_per_child)
@@ -197,7 +199,10 @@ class ClipProcessor:
         reason, starts_s, images = self._audio_segments(info, report)
         times_s = info.frame_times_s
         duration_s = segment_seconds(self.mfcc)
-        of_segment = [frames_of_segment(times_s, start, duration_s) for start in starts_s]
+        of_segment = [
+            frames_of_segment(times_s, start, duration_s, even=self.segments.even)
+            for start in starts_s
+        ]
         # Only the frames of the region of interest are ever decoded.
         region = region_frames(times_s, starts_s[0], starts_s[-1] + duration_s)
         wanted = np.unique(np.concatenate([region, *of_segment]))
@@ -229,9 +234,16 @@ class ClipProcessor:
         )
         first = round(voice.start_s * rate)
         region = samples[first : round(voice.end_s * rate)]
+        padded = len(region) < segment_samples(mfcc)
+        if padded and self.segments.short == "drop":
+            raise _DroppedError(
+                "too_short",
+                f"{len(region) / rate:.3f} s, a segment has {segment_seconds(mfcc):g} s; "
+                "segments.short is drop",
+            )
         starts_s, images = audio_images(region, mfcc)
         reason = "" if voice.found or not self.vad.enabled else "no_voice"
-        if len(region) < segment_samples(mfcc):
+        if padded:
             reason = "padded"
         return reason, starts_s + (first / rate + info.audio_start_s), images
 
