@@ -32,7 +32,7 @@ from pipelines.shard_tables import (
 )
 from pipelines.storage import digest_of, write_json, write_table, write_whole
 
-ARITHMETIC_VERSION = 1
+ARITHMETIC_VERSION = 2
 """Raised whenever the same clip and settings would give other shards than before."""
 
 
