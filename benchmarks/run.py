@@ -12,11 +12,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import demo
+from benchmarks import demo, faces
 
-BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"demo": demo.run}
+BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
+    "demo": demo.run,
+    "faces": faces.run,
+}
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("torch", "torchvision", "ray", "mlflow", "librosa", "decord", "numpy", "scikit-learn")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "ray",
+    "mlflow",
+    "librosa",
+    "decord",
+    "opencv-python-headless",
+    "numpy",
+    "scikit-learn",
+)
 
 
 def main() -> int:
