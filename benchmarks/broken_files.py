@@ -24,6 +24,7 @@ from pipelines.config import PipelineConfig, compose_config
 from pipelines.corpora import synthetic
 from pipelines.corpora.listing import read_corpus
 from pipelines.corpora.synthetic import SyntheticConfig, role_of
+from pipelines.corpus_plan import processor_settings
 from pipelines.process import ClipProcessor
 from pipelines.records import Clip, ClipOutcome
 from pipelines.shards import ShardFolder, ShardSet, open_shards
@@ -141,13 +142,7 @@ def _problems(file: BrokenFile, outcome: ClipOutcome | None) -> list[str]:
 def _differences(clip: Clip, config: PipelineConfig, shards: ShardSet, folder: Path) -> list[str]:
     """Which of a clip's tables are not those that it gives alone, in a process of its own."""
     key = shards.keys[clip.clip_id]
-    with ClipProcessor(
-        ShardFolder(folder),
-        vad=config.vad,
-        mfcc=config.mfcc,
-        faces=config.faces,
-        preprocess=config.preprocess,
-    ) as processor:
+    with ClipProcessor(ShardFolder(folder), **processor_settings(config)) as processor:
         processor.process(clip, key)
         return [
             f"{clip.clip_id}: other {table} than alone"

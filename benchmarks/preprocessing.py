@@ -29,6 +29,7 @@ from pipelines.faces import FacesConfig, crop_face
 from pipelines.mfcc import MfccConfig, audio_images
 from pipelines.process import ClipProcessor, ClipResult, ClipWorker, PreprocessConfig
 from pipelines.records import Clip, to_row
+from pipelines.segments import SegmentsConfig
 from pipelines.session import ClusterConfig, ray_session
 from pipelines.shard_tables import ClipFrames
 from pipelines.shards import ShardFolder
@@ -291,6 +292,7 @@ def _settings(detector: str) -> dict[str, Any]:
         "vad": VadConfig(),
         "mfcc": MfccConfig(),
         "faces": FacesConfig(detector=detector, model_dir=os.environ.get("FACE_MODELS", "")),
+        "segments": SegmentsConfig(),
         "preprocess": PreprocessConfig(),
     }
 

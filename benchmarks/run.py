@@ -12,11 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import broken_files, demo, preprocessing, vad
+from benchmarks import broken_files, demo, faces, preprocessing, vad
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "broken_files": broken_files.run,
     "demo": demo.run,
+    "faces": faces.run,
     "preprocessing_memory": preprocessing.memory,
     "preprocessing_ray_data": preprocessing.ray_data,
     "preprocessing_region": preprocessing.region_of_interest,
@@ -24,7 +25,18 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "vad": vad.run,
 }
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("torch", "torchvision", "ray", "mlflow", "librosa", "decord", "av", "numpy")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "ray",
+    "mlflow",
+    "librosa",
+    "decord",
+    "av",
+    "opencv-python-headless",
+    "numpy",
+    "scikit-learn",
+)
 
 
 def main() -> int:

@@ -28,6 +28,7 @@ from pipelines.mfcc import MfccConfig
 from pipelines.networks.backbones import ModelConfig
 from pipelines.networks.fusion import FusionConfig
 from pipelines.process import PreprocessConfig
+from pipelines.segments import SegmentsConfig
 from pipelines.session import ClusterConfig
 from pipelines.training import TrainingConfig
 from pipelines.vad import VadConfig
@@ -57,6 +58,7 @@ class PipelineConfig:
     vad: VadConfig = field(default_factory=VadConfig)
     mfcc: MfccConfig = field(default_factory=MfccConfig)
     faces: FacesConfig = field(default_factory=FacesConfig)
+    segments: SegmentsConfig = field(default_factory=SegmentsConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
@@ -168,6 +170,7 @@ def settings_of(config: PipelineConfig) -> Mapping[str, Any]:
         "vad": to_plain(config.vad),
         "mfcc": to_plain(config.mfcc),
         "faces": faces,
+        "segments": to_plain(config.segments),
         "max_seconds": config.preprocess.max_seconds,
         "truncated": config.preprocess.truncated,
     }

@@ -112,3 +112,15 @@ def with_corpus_root(config: PipelineConfig) -> PipelineConfig:
     made = {key: value for key, value in asdict(corpus).items() if key != "root"}
     root = location_of(config.paths.data) / "corpora" / f"{corpus.name}-{digest_of(made)[:8]}"
     return replace(config, corpus=replace(corpus, root=str(root)))
+
+
+def processor_settings(config: PipelineConfig) -> dict[str, Any]:
+    """Return the settings of a `ClipProcessor`, by the names of its arguments."""
+    return {
+        "vad": config.vad,
+        "mfcc": config.mfcc,
+        "faces": config.faces,
+        "segments": config.segments,
+        "preprocess": config.preprocess,
+        "cache": config.paths.cache,
+    }

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.corpora.overview import describe
-from pipelines.corpus_plan import CorpusPlan, ShardTask
+from pipelines.corpus_plan import CorpusPlan, ShardTask, processor_settings
 from pipelines.process import ClipProcessor, ClipResult
 from pipelines.records import Clip
 from pipelines.shard_tables import frames_table, segments_table
@@ -136,16 +136,10 @@ def estimate(task: ShardTask, workers: int) -> Estimate:
     unusable: dict[str, str] = {}
     sample = _sample(left)
     if sample:
-        config = task.plan.config
         with (
             tempfile.TemporaryDirectory() as copies,
             ClipProcessor(
-                task.folder,
-                vad=config.vad,
-                mfcc=config.mfcc,
-                faces=config.faces,
-                preprocess=config.preprocess,
-                cache=copies,
+                task.folder, **{**processor_settings(task.plan.config), "cache": copies}
             ) as processor,
         ):
             processor.compute(sample[0])  # librosa and the decoders are slow the first time

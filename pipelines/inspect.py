@@ -21,7 +21,7 @@ from pipelines.clip_picture import Pixels, draw_clip
 from pipelines.command_line import run_command
 from pipelines.config import PipelineConfig, compose_config, describe_settings
 from pipelines.corpora.listing import ClipMaker
-from pipelines.corpus_plan import CorpusPlan
+from pipelines.corpus_plan import CorpusPlan, processor_settings
 from pipelines.decode import DecodeError
 from pipelines.errors import UsageError, require
 from pipelines.mfcc import segment_seconds
@@ -42,11 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         clip = find_clip(options.clip, config)
         target = _target(options.out, clip)
         with ClipProcessor(
-            ShardFolder(Path(config.paths.data)),
-            vad=config.vad,
-            mfcc=config.mfcc,
-            faces=config.faces,
-            preprocess=config.preprocess,
+            ShardFolder(config.paths.data), **processor_settings(config)
         ) as processor:
             result = processor.compute(clip)
             unused = _unused_frames(processor, result)

@@ -18,7 +18,7 @@ from pipelines.clip_pool import map_clips
 from pipelines.command_line import run_command
 from pipelines.config import PipelineConfig, compose_config, describe_settings, register_schema
 from pipelines.corpora.listing import ClipMaker
-from pipelines.corpus_plan import CorpusPlan, ShardTask
+from pipelines.corpus_plan import CorpusPlan, ShardTask, processor_settings
 from pipelines.dry_run import print_plan
 from pipelines.errors import StoppedError, UsageError, require
 from pipelines.locks import hold
@@ -100,14 +100,7 @@ def _preprocess(
     config = task.plan.config
     rows = [{**to_row(clip), "key": task.keys[clip.clip_id]} for clip in clips]
     by_id = {clip.clip_id: clip for clip in clips}
-    arguments: dict[str, Any] = {
-        "root": str(task.folder.root),
-        "cache": config.paths.cache,
-        "vad": config.vad,
-        "mfcc": config.mfcc,
-        "faces": config.faces,
-        "preprocess": config.preprocess,
-    }
+    arguments = {"root": str(task.folder.root), **processor_settings(config)}
     counts = {"ok": 0, "dropped": 0, "failed": 0}
     with reporter.stage(PREPROCESS, len(clips)) as stage:
         for answer in map_clips(ClipWorker, arguments, rows, workers):

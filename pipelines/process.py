@@ -30,7 +30,7 @@ from pipelines.records import (
     from_row,
 )
 from pipelines.sandbox import Sandbox
-from pipelines.segments import frames_of_segment, region_frames
+from pipelines.segments import SegmentsConfig, frames_of_segment, region_frames
 from pipelines.shard_tables import ClipFrames
 from pipelines.shards import ShardFolder
 from pipelines.storage import cache_home
@@ -134,6 +134,7 @@ class ClipProcessor:
         vad: VadConfig,
         mfcc: MfccConfig,
         faces: FacesConfig,
+        segments: SegmentsConfig,
         preprocess: PreprocessConfig,
         cache: str = "",
     ) -> None:
@@ -141,6 +142,7 @@ class ClipProcessor:
         self.files = ClipFiles(
             Path(cache) if cache else cache_home() / "clips", preprocess.cache_mb * 2**20
         )
+        self.segments = segments
         self.vad, self.mfcc, self.faces, self.preprocess = vad, mfcc, faces, preprocess
         self.detector = load_detector(faces)
         self.sandbox = Sandbox(preprocess.time_limit_s, preprocess.clips_per_child)
@@ -250,7 +252,10 @@ class ClipProcessor:
         reason, starts_s, images = self._audio_segments(info, report)
         times_s = info.frame_times_s
         duration_s = segment_seconds(self.mfcc)
-        of_segment = [frames_of_segment(times_s, start, duration_s) for start in starts_s]
+        of_segment = [
+            frames_of_segment(times_s, start, duration_s, even=self.segments.even)
+            for start in starts_s
+        ]
         # Only the frames of the region of interest are ever decoded.
         region = region_frames(times_s, starts_s[0], starts_s[-1] + duration_s)
         wanted = np.unique(np.concatenate([region, *of_segment]))
@@ -285,9 +290,16 @@ class ClipProcessor:
         )
         first = round(voice.start_s * rate)
         region = samples[first : round(voice.end_s * rate)]
+        padded = len(region) < segment_samples(mfcc)
+        if padded and self.segments.short == "drop":
+            raise _DroppedError(
+                "too_short",
+                f"{len(region) / rate:.3f} s, a segment has {segment_seconds(mfcc):g} s; "
+                "segments.short is drop",
+            )
         starts_s, images = audio_images(region, mfcc)
         reason = "" if voice.found or not self.vad.enabled else "no_voice"
-        if len(region) < segment_samples(mfcc):
+        if padded:
             reason = "padded"
         return reason, starts_s + (first / rate + info.audio_start_s), images
 

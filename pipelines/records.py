@@ -31,7 +31,7 @@ REASONS = {
     "truncated": "a stream ends before the length that the container declares",
     "too_long": "the clip is longer than preprocess.max_seconds",
     "too_large": "its frames take more memory than any camera's",
-    "too_short": "the clip is shorter than one segment and vad/segment settings drop such clips",
+    "too_short": "shorter than one segment, and segments.short drops such clips",
     "decode_error": "the decoder refused the file",
     "decoder_crashed": "the decoder process died on this file",
     "time_limit": "decoding took longer than preprocess.time_limit_s",

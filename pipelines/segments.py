@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.errors import require_one_of
 from pipelines.records import FRAMES_PER_SEGMENT
 
 HIGHEST_TRIMMED_RATE = 31.0
@@ -12,6 +15,20 @@ HIGHEST_TRIMMED_RATE = 31.0
 
 _SLACK_S = 1e-6
 """Time stamps are rounded by containers and by float arithmetic: a microsecond is no difference."""
+
+
+@dataclass
+class SegmentsConfig:
+    """What becomes of a segment that does not have 20 frames, or not 655 ms of voice."""
+
+    even: bool = False
+    """Take 20 evenly timed frames at every frame rate, instead of rules 2 and 3."""
+    short: str = "pad"
+    """A clip with less voice than one segment: `pad` to one, or `drop`."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense, naming the key."""
+        require_one_of("segments.short", self.short, ("pad", "drop"))
 
 
 def frames_of_segment(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def write_clip(
     *,
     video: str | None = "libx264",
     audio: str | None = "aac",
-    fps: int = 25,
+    fps: int | Fraction = 25,
+    times_s: Sequence[float] | None = None,
     width: int = 160,
     height: int = 120,
     seconds: float = 2.0,
@@ -48,7 +50,10 @@ def write_clip(
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
 ) -> Path:
-    """Write a clip; its flash and its beep are both from 1.0 to 1.2 s of the container's clock."""
+    """Write a clip; its flash and its beep are both from 1.0 to 1.2 s of the container's clock.
+
+    `times_s` gives each frame its own time, to the millisecond, in place of `fps`.
+    """
     with av.open(str(path), "w", options=container_options or {}) as container:
         picture_stream = container.add_stream(video, rate=fps, options=options) if video else None
         sound_stream = container.add_stream(audio, rate=audio_rate) if audio else None
@@ -58,12 +63,19 @@ def write_clip(
         if sound_stream is not None:
             sound_stream.layout = layout  # type: ignore[union-attr]
         if picture_stream is not None:
+            tick = Fraction(1, 1000) if times_s is not None else 1 / Fraction(fps)
+            picture_stream.codec_context.time_base = tick
             first = round(video_start_s * fps)
-            for index in range(round(seconds * fps)):
+            stamps = (
+                [round(time_s * 1000) for time_s in times_s]
+                if times_s is not None
+                else range(first, first + round(seconds * fps))
+            )
+            for index, stamp in enumerate(stamps):
                 frame = av.VideoFrame.from_ndarray(
-                    picture(index, (first + index) / fps, width, height), format="rgb24"
+                    picture(index, float(stamp * tick), width, height), format="rgb24"
                 )
-                frame.pts, frame.time_base = first + index, Fraction(1, fps)
+                frame.pts, frame.time_base = stamp, tick
                 container.mux(picture_stream.encode(frame))  # type: ignore[union-attr, arg-type]
             container.mux(picture_stream.encode(None))  # type: ignore[union-attr]
         if sound_stream is not None:

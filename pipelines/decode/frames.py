@@ -85,9 +85,10 @@ class RandomFrames:
 class OrderedFrames:
     """PyAV: decodes from the start up to the frames that are wanted; right in every container."""
 
-    def __init__(self, path: Path, stamps: npt.NDArray[np.int64]) -> None:
+    def __init__(self, path: Path, scan: Scan) -> None:
         self._path = path
-        self._index_of = {int(stamp): index for index, stamp in enumerate(stamps)}
+        self._index_of = {int(stamp): index for index, stamp in enumerate(scan.stamps)}
+        self._by_order = scan.by_order
         self._passed = -1
         self._start()
 
@@ -104,7 +105,7 @@ class OrderedFrames:
                 raise DecodeError(
                     "decode_error", f"{len(indices) - len(pictures)} frames could not be decoded"
                 )
-            index = self._index_of.get(frame.pts) if frame.pts is not None else None
+            index = self._index(frame)
             if index is None or index <= self._passed:
                 continue
             self._passed = index
@@ -118,6 +119,12 @@ class OrderedFrames:
         """See `FrameSource.close`."""
         self._frames.close()  # type: ignore[attr-defined]
         self._container.close()
+
+    def _index(self, frame: VideoFrame) -> int | None:
+        """Which frame of the clip this is, the next one or the one with its stamp."""
+        if self._by_order:
+            return self._passed + 1
+        return self._index_of.get(frame.pts) if frame.pts is not None else None
 
     def _start(self) -> None:
         self._container = open_container(self._path)
@@ -137,9 +144,9 @@ def upright(frame: VideoFrame) -> Pixels:
 
 def open_frames(path: Path, scan: Scan, ordered: bool = False) -> FrameSource:
     """The quickest source of frames that agrees with the file; `ordered` rules out decord."""
-    if scan.format_names & INDEXED and not ordered:
+    if scan.format_names & INDEXED and not (ordered or scan.by_order):
         with contextlib.suppress(RandomAccessError):
             random = RandomFrames(path)
             if random.agrees(scan):
                 return random
-    return OrderedFrames(path, scan.stamps)
+    return OrderedFrames(path, scan)

@@ -26,6 +26,8 @@ class TrackPackets:
     """The packets themselves, of sound only, and the empty one that ends them."""
     stamps: list[int | None] = field(default_factory=list)
     """Presentation stamps of the packets that are shown, where they tell."""
+    delayed: bool = False
+    """Whether frames are shown in another order than they are decoded in."""
     count: int = 0
     start_s: float = float("inf")
     end_s: float = float("-inf")
@@ -45,6 +47,7 @@ class TrackPackets:
         if not packet.size:
             return
         self.count += 1
+        self.delayed |= packet.pts != packet.dts
         if not packet.is_discard:
             self.stamps.append(packet.pts)
             self._torn = packet.is_corrupt

@@ -108,7 +108,7 @@ class ClipReader:
                 pictures = self._frames.fetch(indices)
             except RandomAccessError:
                 self._frames.close()
-                self._frames = OrderedFrames(self._path, self._scan.stamps)
+                self._frames = OrderedFrames(self._path, self._scan)
                 pictures = self._frames.fetch(indices)
         if self._shape is not None and pictures.shape[1:] != self._shape:
             raise DecodeError("decode_error", "the picture changes its size")

@@ -16,6 +16,7 @@ from pipelines.decode.container import (
     audio_track,
     decode_pictures,
     open_container,
+    packets_of,
     tracks_left_out,
     video_track,
 )
@@ -36,6 +37,8 @@ class Scan:
     format_names: frozenset[str]
     stamps: Stamps
     """[n] presentation stamps of the frames, ascending, in units of `stamp_s`."""
+    by_order: bool
+    """Whether a frame is known by its place in the decoder's output, its stamp meaning nothing."""
     stamp_s: float
     samples: Samples
     """Mono [m] in -1..1 as recorded, gaps filled with zeros."""
@@ -79,7 +82,10 @@ def scan_file(path: Path, max_seconds: float | None, keep_truncated: bool = Fals
         names = frozenset(container.format.name.split(","))
         stamp_s = float(video.time_base)
         frame_rate = float(video.average_rate or video.guessed_rate or 0)
-    stamps, stamp_notes = _frame_stamps(path, picture, max_seconds)
+    by_order = "avi" in names and picture.delayed
+    stamps, stamp_notes = (
+        (_ordered_stamps(path), []) if by_order else _frame_stamps(path, picture, max_seconds)
+    )
     span_s = float(stamps[-1] - stamps[0]) * stamp_s
     if frame_rate <= 0 and span_s > 0:
         frame_rate = (stamps.size - 1) / span_s
@@ -88,6 +94,7 @@ def scan_file(path: Path, max_seconds: float | None, keep_truncated: bool = Fals
     return Scan(
         format_names=names,
         stamps=stamps,
+        by_order=by_order,
         stamp_s=stamp_s,
         samples=samples,
         audio_rate=audio_rate,
@@ -143,3 +150,26 @@ def _decoded_stamps(path: Path, max_seconds: float | None) -> set[int]:
             if max(stamps) - min(stamps) > longest:
                 raise DecodeError("too_long", f"at most {max_seconds:g} s are taken")
     return stamps
+
+
+def _ordered_stamps(path: Path) -> Stamps:
+    """Stamps of the frames of an AVI with delayed frames: the chunks' places, taken in order.
+
+    AVI holds no presentation times; what FFmpeg makes up for them comes late by the decoder's
+    delay, and in a wrong order for H.264 with B-frames. A chunk's place in the file is a time all
+    the same, and frames leave the decoder in the order in which they are shown.
+
+    Raises:
+        DecodeError: decode_error where there is no frame.
+    """
+    with open_container(path) as container:
+        places = {
+            packet.dts
+            for packet in packets_of(container, video_track(container))
+            if packet.size and packet.dts is not None
+        }
+    with open_container(path) as container:
+        frames = sum(1 for _ in decode_pictures(container, video_track(container)))
+    if not places or not frames:
+        raise DecodeError("decode_error", "no frame of the picture can be read")
+    return np.array(sorted(places)[:frames], dtype=np.int64)

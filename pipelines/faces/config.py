@@ -23,7 +23,8 @@ class FacesConfig:
     """Score below which a detection is no face; for `haar` see `HaarDetector`."""
     min_face: float = 0.25
     """Smallest side of a face that `haar` looks for at once, as a part of the frame's height; where
-    there is none, it looks for smaller ones down to a tenth, which takes longer."""
+    there is none, it looks for smaller ones down to a tenth, which takes longer. It never finds one
+    of less than 20 pixels in the shrunk frame: raise `detect_width` for such."""
     max_missing: float = 0.5
     """Part of a clip's frames without a face above which the clip is dropped."""
     margin: float = 0.0

@@ -82,7 +82,7 @@ class HaarDetector:
             boxes = self._search(grey, self._min_face, 1.0)
             if len(boxes) == 0:
                 boxes = self._search(grey, _SMALLEST_FACE, self._min_face)
-            found.append((boxes * [scale, scale, scale, scale, 1.0]).astype(np.float32))
+            found.append(_plausible(boxes * [scale, scale, scale, scale, 1.0], frame))
         return found
 
     def _search(self, grey: Frames, smallest: float, largest: float) -> Boxes:
@@ -114,15 +114,18 @@ class YuNetDetector:
 
     def detect(self, frames: Frames) -> list[Boxes]:
         """See `FaceDetector.detect`."""
+        import cv2
+
         found = []
         for frame in frames:
             small, scale = _shrink(frame, self._width)
             self._net.setInputSize((small.shape[1], small.shape[0]))
-            _, faces = self._net.detect(np.ascontiguousarray(small[:, :, ::-1]))
-            rows = np.zeros((0, 15), np.float32) if faces is None else np.asarray(faces)
-            corners = rows[:, :4].astype(np.float32)
-            corners[:, 2:] += corners[:, :2]
-            found.append(np.column_stack([corners * scale, rows[:, 14]]).astype(np.float32))
+            _, faces = self._net.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+            rows = np.zeros((0, 15)) if faces is None else np.asarray(faces, np.float64)
+            # On frames of a few columns it gives infinite boxes.
+            rows = rows[np.isfinite(rows).all(axis=1)]
+            corners = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1) * scale
+            found.append(_plausible(np.column_stack([corners, rows[:, 14]]), frame))
         return found
 
 
@@ -136,7 +139,11 @@ class SsdDetector:
         self._min_confidence = config.min_confidence
 
     def detect(self, frames: Frames) -> list[Boxes]:
-        """See `FaceDetector.detect`. One frame at a time: OpenCV refuses this graph in batches."""
+        """See `FaceDetector.detect`.
+
+        One frame at a time: OpenCV 4.14 takes the graph's offsets of shape (1, channels) to span
+        the batch too, and refuses two images.
+        """
         import cv2
 
         height, width = frames.shape[1:3]
@@ -149,8 +156,17 @@ class SsdDetector:
             # Rows of image, class, score, x0, y0, x1, y1, the corners as parts of the frame.
             rows = self._net.forward().reshape(-1, 7)
             rows = rows[rows[:, 2] >= self._min_confidence]
-            found.append(np.column_stack([rows[:, 3:7] * size, rows[:, 2]]).astype(np.float32))
+            found.append(_plausible(np.column_stack([rows[:, 3:7] * size, rows[:, 2]]), frame))
         return found
+
+
+def _plausible(boxes: npt.NDArray[np.floating], frame: Frames) -> Boxes:
+    """Boxes float32 [k, 5] that can be a face: centred in the frame, and not much larger."""
+    height, width = frame.shape[:2]
+    middles, sides = (boxes[:, :2] + boxes[:, 2:4]) / 2, boxes[:, 2:4] - boxes[:, :2]
+    inside = np.all((middles >= 0) & (middles <= [width, height]), axis=1)
+    sized = np.all((sides > 0) & (sides <= 2 * max(width, height)), axis=1)
+    return np.asarray(boxes[inside & sized], dtype=np.float32)
 
 
 def _shrink(frame: Frames, width: int) -> tuple[Frames, float]:

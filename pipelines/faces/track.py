@@ -15,6 +15,11 @@ _REACH = 0.5
 _REACH_PER_MISSED_FRAME = 0.1
 """How much further for every frame in between without it."""
 _LONGEST_REACH = 1.5
+_RECENT = 5
+"""Sightings that tell how fast somebody moves, and for how many frames on that is believed."""
+_COST_OF_ABSENCE = 0.1
+"""By how many sides a track without its face counts as further away, for every frame of it: who
+comes in front of somebody is not taken for them."""
 _LARGEST_RESIZE = 1.8
 """By which factor a face may grow or shrink between two sightings."""
 
@@ -28,8 +33,18 @@ class _Track:
 
     @property
     def weight(self) -> float:
-        """Sum of score times area: large, certain and present throughout wins."""
-        return sum(float(box[4]) * _side(box) ** 2 for box in self.boxes)
+        """Sum of score times side: large, certain and present throughout wins.
+
+        By area, somebody larger who passes through half the clip would win.
+        """
+        return sum(float(box[4]) * _side(box) for box in self.boxes)
+
+    def expected(self, frame: int) -> npt.NDArray[np.float64]:
+        """Where the centre [2] is to be looked for: it moves on as it did."""
+        frames = self.frames[-_RECENT:]
+        first, last = _centre(self.boxes[-len(frames)]), _centre(self.boxes[-1])
+        pace = (last - first) / max(1, frames[-1] - frames[0])
+        return last + pace * min(frame - frames[-1], _RECENT)
 
     def add(self, frame: int, box: Boxes) -> None:
         self.frames.append(frame)
@@ -90,10 +105,10 @@ def fill_missing(
 def _link(tracks: list[_Track], frame: int, faces: Boxes) -> None:
     """Give each face of a frame to the nearest track, one each; the rest start tracks."""
     pairs = sorted(
-        (distance, track_number, face_number)
+        (cost, track_number, face_number)
         for track_number, track in enumerate(tracks)
         for face_number, face in enumerate(faces)
-        if (distance := _distance(track, frame, face)) is not None
+        if (cost := _cost(track, frame, face)) is not None
     )
     taken_tracks: set[int] = set()
     taken_faces: set[int] = set()
@@ -108,17 +123,24 @@ def _link(tracks: list[_Track], frame: int, faces: Boxes) -> None:
             tracks.append(_Track([frame], [face]))
 
 
-def _distance(track: _Track, frame: int, face: Boxes) -> float | None:
-    """Distance in sides of the face from the track's last sighting; None if out of reach."""
+def _cost(track: _Track, frame: int, face: Boxes) -> float | None:
+    """Distance in sides of the face from where the track leads, and more for a track that has
+    been without its face; None if out of reach.
+    """
     last = track.boxes[-1]
     side, last_side = _side(face), _side(last)
     if max(side, last_side) > _LARGEST_RESIZE * min(side, last_side):
         return None
-    moved = np.hypot(*(face[:2] + face[2:4] - last[:2] - last[2:4])) / 2
+    away = np.hypot(*(_centre(face) - track.expected(frame)))
     missed = frame - track.frames[-1] - 1
     reach = min(_LONGEST_REACH, _REACH + _REACH_PER_MISSED_FRAME * missed)
-    distance = float(moved) / max(side, last_side)
-    return distance if distance <= reach else None
+    distance = float(away) / max(side, last_side)
+    return distance + _COST_OF_ABSENCE * missed if distance <= reach else None
+
+
+def _centre(box: Boxes) -> npt.NDArray[np.float64]:
+    """Middle [2] of a box in pixels."""
+    return (box[:2] + box[2:4]).astype(np.float64) / 2
 
 
 def _side(box: Boxes) -> float:

@@ -326,7 +326,14 @@ def test_shards_do_not_depend_on_places_workers_time_limits_or_training(override
 
 @pytest.mark.parametrize(
     "override",
-    ["vad=off", "faces=yunet", "preprocess.max_seconds=30", "preprocess.truncated=keep"],
+    [
+        "vad=off",
+        "faces=yunet",
+        "segments.even=true",
+        "segments.short=drop",
+        "preprocess.max_seconds=30",
+        "preprocess.truncated=keep",
+    ],
 )
 def test_shards_depend_on_what_is_computed(override: str) -> None:
     assert digest(override) != digest()

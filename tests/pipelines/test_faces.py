@@ -144,7 +144,7 @@ def test_somebody_else_who_comes_in_does_not_take_over() -> None:
 
 
 def test_while_the_person_is_missed_nobody_else_stands_in() -> None:
-    person, other = face(100, 80, 90), face(300, 60, 80)
+    person, other = face(100, 80, 90), face(300, 60, 60)
     detections = [faces(person, other) for _ in range(10)]
     detections += [faces(other) for _ in range(5)]
     detections += [faces(person, other) for _ in range(10)]
@@ -157,6 +157,26 @@ def test_while_the_person_is_missed_nobody_else_stands_in() -> None:
 def test_two_people_who_pass_near_each_other_are_kept_apart() -> None:
     detections = [faces(face(100, 80, 90), face(300 - 10 * frame, 80, 60)) for frame in range(12)]
     boxes, _ = follow(detections)
+    np.testing.assert_allclose(boxes[:, 0], 100)
+
+
+def test_who_passes_in_front_of_the_person_is_not_taken_for_them() -> None:
+    person = face(100, 80, 90)
+    detections = [faces(person)] * 30
+    for frame in range(40):
+        passer_by = face(400 - 15 * frame, 80, 95)
+        # The detector sees only who is in front where the two faces overlap.
+        hidden = abs(passer_by[0] - person[0]) < 60
+        detections.append(faces(passer_by) if hidden else faces(person, passer_by))
+    boxes, found = follow(detections)
+    np.testing.assert_allclose(boxes[found][:, 0], 100)
+    assert found.sum() == 70 - 7
+
+
+def test_somebody_larger_for_half_of_the_clip_does_not_take_over() -> None:
+    person, guest = face(100, 80, 90), face(300, 40, 150)
+    boxes, found = follow([faces(person)] * 15 + [faces(guest, person)] * 15)
+    assert found.all()
     np.testing.assert_allclose(boxes[:, 0], 100)
 
 

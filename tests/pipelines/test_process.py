@@ -23,6 +23,7 @@ from pipelines.faces import FacesConfig, crop_face
 from pipelines.mfcc import MfccConfig, static_coefficients
 from pipelines.process import ClipProcessor, ClipWorker, PreprocessConfig, outcome_of
 from pipelines.records import Clip, ClipOutcome, to_row
+from pipelines.segments import SegmentsConfig
 from pipelines.shards import ShardFolder
 from pipelines.synthesis.write import truth_path
 from pipelines.vad import VadConfig
@@ -31,6 +32,7 @@ SETTINGS: dict[str, Any] = {
     "vad": VadConfig(),
     "mfcc": MfccConfig(),
     "faces": FacesConfig(),
+    "segments": SegmentsConfig(),
     "preprocess": PreprocessConfig(),
 }
 
