@@ -156,7 +156,7 @@ def detect_voice(samples: npt.NDArray[np.float32], rate: int, config: VadConfig)
     powers = _average(own, recorded, round(_ENERGY_SMOOTHING_S / config.hop_s))
     quiet = float(np.percentile(powers[recorded], config.floor_percentile))
     if recorded.mean() < _GATED_SHARE:
-        quiet = 0.0
+        quiet = _DIGITAL_SILENCE**2
     active = recorded & (ratios >= config.ratio_threshold)
     active &= powers >= quiet * 10 ** (config.floor_db / 10)
     if not active.any():
