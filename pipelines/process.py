@@ -30,7 +30,7 @@ from pipelines.records import (
     from_row,
 )
 from pipelines.sandbox import Sandbox
-from pipelines.segments import SegmentsConfig, frames_of_segment, region_frames
+from pipelines.segments import SegmentsConfig, frames_of_segment
 from pipelines.shard_tables import ClipFrames
 from pipelines.shards import ShardFolder
 from pipelines.storage import cache_home
@@ -256,9 +256,8 @@ class ClipProcessor:
             frames_of_segment(times_s, start, duration_s, even=self.segments.even)
             for start in starts_s
         ]
-        # Only the frames of the region of interest are ever decoded.
-        region = region_frames(times_s, starts_s[0], starts_s[-1] + duration_s)
-        wanted = np.unique(np.concatenate([region, *of_segment]))
+        # Only the frames that a segment shows are ever decoded.
+        wanted = np.unique(np.concatenate(of_segment))
         frames = self._face_frames(info, wanted, report)
         segments = [
             Segment(

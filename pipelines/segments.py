@@ -78,26 +78,6 @@ def frames_of_segment(
     )
 
 
-def region_frames(
-    times_s: npt.NDArray[np.float64], start_s: float, end_s: float
-) -> npt.NDArray[np.int32]:
-    """Indices of the frames that the segments of a region can refer to, each once.
-
-    Args:
-        times_s: ascending time stamps [n] of the clip's frames, seconds.
-        start_s: start of the region.
-        end_s: its end; for a region padded to one segment, the end of that segment.
-
-    Returns:
-        int32 [m], ascending, m >= 1: the frames in [start, end), or the nearest one.
-
-    Raises:
-        ValueError: there is no frame at all.
-    """
-    inside = _between(times_s, start_s, end_s)
-    return inside if inside.size else _nearest(times_s, start_s, end_s)
-
-
 def _between(
     times_s: npt.NDArray[np.float64], start_s: float, end_s: float
 ) -> npt.NDArray[np.int32]:

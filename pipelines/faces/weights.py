@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import tempfile
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +101,10 @@ def _cascade() -> Path:
 
 def _check(path: Path, wanted: WeightsFile) -> None:
     """Refuse a file whose contents are not the published ones."""
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as problem:
+        raise UsageError(f"{path} can't be read: {problem.strerror}") from problem
     if found != wanted.sha256:
         raise UsageError(
             f"{path} is damaged or another version: its sha256 is {found}, "
@@ -111,20 +114,24 @@ def _check(path: Path, wanted: WeightsFile) -> None:
 
 def _fetch(wanted: WeightsFile, path: Path) -> None:
     """Download into `path`, checked before it takes its name: several processes may do so."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    other_way = "or put the file into a folder and name it with faces.model_dir="
     try:
         with urllib.request.urlopen(wanted.address, timeout=60) as answer:
             contents = answer.read()
-    except (OSError, urllib.error.URLError) as problem:
+    except (OSError, http.client.HTTPException) as problem:
         raise UsageError(
             f"{wanted.name} could not be downloaded from {wanted.address} ({problem}): "
-            "allow the download, or put the file into a folder and name it with faces.model_dir="
+            f"allow the download, {other_way}"
         ) from problem
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(contents)
-    partial = Path(file.name)
     try:
-        _check(partial, wanted)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            partial = Path(folder) / wanted.name
+            partial.write_bytes(contents)
+            _check(partial, wanted)
+            partial.replace(path)
+    except OSError as problem:
+        raise UsageError(
+            f"{wanted.name} can't be kept in {path.parent} ({problem.strerror}): let "
+            f"XDG_CACHE_HOME name a folder that can be written to, {other_way}"
+        ) from problem

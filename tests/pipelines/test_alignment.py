@@ -148,4 +148,4 @@ def test_a_phone_held_upright_or_upside_down_gives_an_upright_face(
     assert result.frames.detected.all()
     np.testing.assert_allclose(result.frames.boxes, upright.frames.boxes, atol=8)
     likeness = np.corrcoef(result.frames.crops[5].ravel(), upright.frames.crops[5].ravel())[0, 1]
-    assert likeness > 0.9
+    assert likeness > 0.85

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from conftest import run_module
 from media_files import GRID, MODELS, needs_grid, needs_models
 
 from pipelines.decode import ClipReader
@@ -318,6 +319,37 @@ def test_without_a_network_both_ways_out_are_said(
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
     with pytest.raises(UsageError, match=r"allow the download.*faces\.model_dir="):
         load_detector(FacesConfig(detector="yunet"))
+
+
+@needs_models
+def test_a_cache_that_cannot_be_written_to_is_refused_with_both_ways_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    published = MODELS / "face_detection_yunet_2023mar.onnx"
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: published.open("rb"))
+    with pytest.raises(UsageError, match=r"XDG_CACHE_HOME.*faces\.model_dir="):
+        load_detector(FacesConfig(detector="yunet"))
+
+
+def test_the_command_says_in_one_line_that_the_detector_cannot_be_downloaded(
+    tmp_path: Path,
+) -> None:
+    # A proxy where nobody listens: the same as no network, on every machine.
+    result = run_module(
+        "pipelines.preprocess",
+        "faces=yunet",
+        cwd=tmp_path,
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+        https_proxy="http://127.0.0.1:9",
+    )
+    assert result.status == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert "allow the download" in result.stderr
+    assert "faces.model_dir=" in result.stderr
+    assert not (tmp_path / "data").exists()
 
 
 @needs_models

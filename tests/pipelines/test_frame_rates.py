@@ -129,7 +129,8 @@ def test_a_variable_frame_rate(suffix: str, processor: ClipProcessor, tmp_path: 
     sound: dict[str, Any] = {"audio": "flac", "audio_rate": 16000}
     path = write_clip(tmp_path / f"a.{suffix}", times_s=times, seconds=2.0, **sound)
     result = worked(processor, path)
-    np.testing.assert_allclose(frames_of(result).times_s, times[: len(numbers(result))], atol=1e-4)
+    expected = [times[number] for number in numbers(result)]
+    np.testing.assert_allclose(frames_of(result).times_s, expected, atol=1e-4)
     segments = shown(result)
     # 0 to 0.655 s: 0 to 6, seven frames.
     assert segments[0] == [0] * 7 + list(range(7)) + [6] * 6
@@ -154,17 +155,19 @@ def test_evenly_timed_frames_can_be_configured(
     ]
 
 
+@pytest.mark.parametrize(("fps", "seconds", "stored"), [(30, 1.4, 38), (60, 0.7, 20)])
 def test_no_crop_is_stored_twice_and_none_that_no_segment_shows(
-    processor: ClipProcessor, tmp_path: Path
+    fps: int, seconds: float, stored: int, processor: ClipProcessor, tmp_path: Path
 ) -> None:
-    path = write_clip(tmp_path / "a.mov", fps=30, seconds=1.4, **PCM)
-    result = worked(processor, path)
-    crops = frames_of(result).crops
-    assert len({crop.tobytes() for crop in crops}) == len(crops) == 38
-    used = np.concatenate([segment.frame_indices for segment in result.segments])
-    assert sorted(set(used.tolist())) == list(range(38))
-    # Three segments of 20 frames share them.
-    assert used.size == 60
+    path = write_clip(tmp_path / "a.mov", fps=fps, seconds=seconds, **PCM)
+    clip = Clip(clip_id="c", path=str(path), subject="s1", emotion="fear")
+    outcome = processor.process(clip, f"once-{fps}")
+    arrays = processor.folder.read(f"once-{fps}", "c")
+    assert outcome.frames == len(arrays.crops) == stored
+    assert len({crop.tobytes() for crop in arrays.crops}) == stored
+    assert set(arrays.frame_indices.ravel().tolist()) == set(range(stored))
+    # At 30 frames a second three segments of 20 share 38 crops.
+    assert arrays.frame_indices.size == 20 * outcome.segments
 
 
 def test_a_clip_shorter_than_a_segment_is_padded_or_dropped_as_configured(

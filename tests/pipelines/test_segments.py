@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipelines.segments import frames_of_segment, region_frames
+from pipelines.segments import frames_of_segment
 
 LENGTH_S = 0.655
 
@@ -105,18 +105,6 @@ def test_the_indices_are_ascending_int32_whatever_the_rate() -> None:
                 assert chosen.dtype == np.int32
                 assert chosen.shape == (20,)
                 assert np.all(np.diff(chosen) >= 0)
-
-
-def test_a_region_needs_the_frames_that_its_segments_refer_to() -> None:
-    times = constant(25)
-    assert region_frames(times, 0.3, 1.0).tolist() == list(range(8, 25))
-    for start_s in (0.3, 0.6):
-        segment = frames_of_segment(times, start_s, LENGTH_S)
-        assert set(segment.tolist()) <= set(region_frames(times, 0.3, 0.6 + LENGTH_S).tolist())
-
-
-def test_a_region_between_frames_needs_the_nearest_one() -> None:
-    assert region_frames(np.array([0.0, 1.0]), 0.7, 0.8).tolist() == [1]
 
 
 def test_a_clip_without_frames_cannot_be_represented() -> None:
