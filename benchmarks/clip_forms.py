@@ -124,7 +124,9 @@ def still(seconds: float) -> Recording:
 
 def _video_stream(container: Any, recording: Recording, form: Form) -> Any:
     rate = Fraction(form.frame_rate or recording.frame_rate).limit_denominator(1001)
-    stream = container.add_stream(form.video, rate=rate, options=dict(form.options))
+    # x264's macroblock tree gives other bits from one time to the next.
+    steady = {"x264-params": "threads=1:mbtree=0"} if form.video == "libx264" else {}
+    stream = container.add_stream(form.video, rate=rate, options={**steady, **dict(form.options)})
     height, width = recording.pictures.shape[1:3]
     if form.upright:
         height, width = width, height

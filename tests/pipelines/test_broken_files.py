@@ -18,6 +18,7 @@ from conftest import clean_environment
 
 from benchmarks import broken_files
 from benchmarks.clip_forms import USUAL, encode
+from benchmarks.damage import Breaker
 from pipelines.shards import open_shards
 
 SAMPLE = int(os.environ.get("BROKEN_FILES", "12"))
@@ -102,3 +103,14 @@ def kill_one_decoder(run: subprocess.Popen[str], mark: str) -> int | None:
                     return int(folder.name)
         time.sleep(0.02)
     return None
+
+
+def test_the_same_seed_breaks_the_same_files_in_the_same_way(tmp_path: Path) -> None:
+    recording = broken_files.record(0)
+    contents = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        made = Breaker([recording], tmp_path / name, seed=3).make(24)
+        contents.append([(file.path.name, file.truth, file.path.read_bytes()) for file in made])
+    assert contents[0] == contents[1]
+    assert len({name for name, *_ in contents[0]}) == 24
