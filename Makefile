@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ARGS ?=
+# Processes that run tests: much of their time is the starting of commands.
+WORKERS ?= 2
 
 .PHONY: demo test test-long lint install clean
 
@@ -13,10 +15,10 @@ demo: $(INSTALLED)
 	@$(BIN)/python -m harness.loso $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not long"
 
 test-long: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

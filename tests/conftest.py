@@ -24,6 +24,14 @@ SMALL = (
 """Three people, eighteen clips, few epochs: the whole way in half a minute."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, when tests run in several processes, what shares fixtures that take long."""
+    for item in items:
+        shared = "small_study" in getattr(item, "fixturenames", ())
+        group = "small_study" if shared else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command printed and how it ended."""

@@ -18,6 +18,7 @@ from pipelines.corpora.synthetic import SyntheticConfig
 from pipelines.errors import UsageError
 from pipelines.faces import FacesConfig
 from pipelines.mfcc import MfccConfig
+from pipelines.preprocess import PreprocessingRun
 from pipelines.storage import digest_of
 from pipelines.vad import VadConfig
 
@@ -358,3 +359,10 @@ def test_shards_depend_on_every_single_number_of_the_arithmetic(group: str) -> N
         changed = replace(config, **{group: replace(of_group, **{key: value})})  # type: ignore[arg-type]
         known.add(digest_of(settings_of(changed)))
     assert len(known) == len(values) + 1
+
+
+@pytest.mark.parametrize("overrides", [[], ["faces=yunet", "vad=off"], ["profile=paper"]])
+def test_preprocessing_takes_the_settings_that_everything_else_takes(overrides: list[str]) -> None:
+    alone = to_plain(compose_config("preprocess", PreprocessingRun, overrides))
+    assert alone.pop("dry_run") is False
+    assert alone == to_plain(compose_config("pipeline", PipelineConfig, overrides))
