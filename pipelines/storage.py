@@ -35,6 +35,8 @@ def digest_of(value: object) -> str:
 
 def content_digest(path: Path) -> str:
     """Return the sha256 of a local file, or `"unreadable"`: its outcome will say why."""
+    if not path.is_file():
+        return "unreadable"  # reading a named pipe would wait for ever
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -46,6 +46,9 @@ def open_container(path: Path) -> InputContainer:
     import av
 
     av.logging.set_level(av.logging.PANIC)
+    if path.exists() and not path.is_file():
+        # A named pipe would be waited for.
+        raise DecodeError("missing_file", "there is a folder, pipe or device of this name")
     try:
         with path.open("rb") as file:
             head = file.read(12)

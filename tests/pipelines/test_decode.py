@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipelines.decode import ClipReader, DecodeError
 from pipelines.decode.frames import OrderedFrames, RandomAccessError, RandomFrames
 from pipelines.decode.sound import assemble
 from pipelines.records import REASONS
+from pipelines.storage import content_digest
 
 H264: dict[str, Any] = {"video": "libx264", "audio": "aac"}
 WITH_B_FRAMES: dict[str, Any] = {**H264, "options": {"bf": "3"}}
@@ -240,6 +242,9 @@ def test_values_that_are_no_numbers_become_silence_and_full_scale() -> None:
 def test_what_is_no_clip_is_refused_with_the_reason(folder: Path) -> None:
     assert reason_of(folder / "nowhere.avi") == "missing_file"
     assert reason_of(folder) == "missing_file"
+    os.mkfifo(folder / "pipe.avi")
+    assert reason_of(folder / "pipe.avi") == "missing_file"
+    assert content_digest(folder / "pipe.avi") == "unreadable"
     (folder / "empty.avi").write_bytes(b"")
     assert reason_of(folder / "empty.avi") == "empty_file"
     (folder / "text.avi").write_text("These are the minutes of the meeting.\n" * 200)
