@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipelines.clip_pool import map_clips
 from pipelines.command_line import run_command
 from pipelines.config import PipelineConfig, compose_config, describe_settings, register_schema
-from pipelines.corpora.listing import ClipMaker
+from pipelines.corpora.listing import ClipMaker, clips_to_make
 from pipelines.corpus_plan import CorpusPlan, ShardTask, processor_settings
 from pipelines.dry_run import print_plan
 from pipelines.errors import StoppedError, UsageError, require
@@ -27,7 +27,7 @@ from pipelines.progress import Reporter
 from pipelines.records import Clip, ClipOutcome, to_row
 from pipelines.session import Place, ray_session
 from pipelines.shards import ShardSet
-from pipelines.storage import require_folder
+from pipelines.storage import location_of, require_folder, sweep
 
 MAKE, PREPROCESS = "make corpus", "preprocess"
 MOST_LISTED = 20
@@ -59,16 +59,20 @@ def prepare(plan: CorpusPlan, place: Place, reporter: Reporter) -> ShardSet:
     shards = task.finished()
     if shards is None:
         with hold(task.folder.root, reporter.line):
-            # Whoever held it before may have done all there was.
-            shards = task.finished() or _bring_up_to_date(task, workers, reporter)
+            shards = _bring_up_to_date(task, workers, reporter)
     else:
-        reporter.line(f"{PREPROCESS}: {len(shards.outcomes)} clips were done before")
+        _say_done_before(shards.outcomes, reporter)
     _say_what_was_lost(shards, reporter)
     return shards
 
 
 def _bring_up_to_date(task: ShardTask, workers: int, reporter: Reporter) -> ShardSet:
-    task.folder.sweep()
+    # Whoever held the lock before may have done all there was.
+    shards = task.finished()
+    if shards is not None:
+        _say_done_before(shards.outcomes, reporter)
+        return shards
+    sweep(task.folder.root)
     outcomes = task.done()
     if task.left(outcomes):
         task.take_over(outcomes)
@@ -78,14 +82,30 @@ def _bring_up_to_date(task: ShardTask, workers: int, reporter: Reporter) -> Shar
         for outcome in _preprocess(task, left, workers, reporter):
             outcomes[outcome.clip_id] = outcome
     else:
-        reporter.line(f"{PREPROCESS}: {len(outcomes)} clips were done before")
+        _say_done_before(outcomes, reporter)
     return task.finish(outcomes)
 
 
+def _say_done_before(outcomes: Collection[object], reporter: Reporter) -> None:
+    reporter.line(f"{PREPROCESS}: {len(outcomes)} clips were done before")
+
+
 def _make_corpus(plan: CorpusPlan, workers: int, reporter: Reporter) -> None:
-    rows = [to_row(clip) for clip in plan.to_make]
+    corpus = plan.config.corpus
+    folder = location_of(corpus.root)
+    with hold(folder, reporter.line):
+        sweep(folder)
+        # Whoever held it before may have made all there was.
+        rows = [to_row(clip) for clip in clips_to_make(corpus)]
+        if rows:
+            _make_clips(corpus, rows, workers, reporter)
+
+
+def _make_clips(
+    corpus: object, rows: Sequence[dict[str, Any]], workers: int, reporter: Reporter
+) -> None:
     with reporter.stage(MAKE, len(rows)) as stage:
-        for made in map_clips(ClipMaker, {"corpus": plan.config.corpus}, rows, workers):
+        for made in map_clips(ClipMaker, {"corpus": corpus}, rows, workers):
             if problem := made.get("problem") or ("its process died" if "lost" in made else ""):
                 raise StoppedError(
                     f"{made['clip_id']} could not be made: {problem}; what was made is kept: "

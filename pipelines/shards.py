@@ -112,12 +112,6 @@ class ShardFolder:
             taken.add(key)
         return taken
 
-    def sweep(self) -> None:
-        """Remove what a run that was killed left half written."""
-        if isinstance(self.root, Path):
-            for path in self.root.glob("*/.*.tmp"):
-                path.unlink(missing_ok=True)
-
     def read(self, key: str, clip_id: str) -> ClipArrays:
         """Read one clip's arrays. Views where Arrow allows: treat them as read-only."""
         frames = open_parquet(self.path("frames", key)).read(columns=["crop"])

@@ -89,6 +89,16 @@ def write_whole(path: Location, write: Callable[[Path], object]) -> None:
         path.fs.put_file(str(temporary), path.path)
 
 
+def sweep(folder: Location) -> None:
+    """Remove what `write_whole` left half done in a folder when its process was killed.
+
+    Nobody else may be writing there: see `locks.hold`. A store keeps no half of an object.
+    """
+    if isinstance(folder, Path):
+        for path in folder.rglob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
+
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

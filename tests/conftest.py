@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +112,38 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
     result = run_module("harness.loso", *arguments, cwd=cwd)
     assert result.status == 0, result.stderr
     return SmallStudy(cwd, arguments, result)
+
+
+class ForkedCommands:
+    """Runs commands that end at once, without four seconds of imports for each."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("forked_commands.py"))],
+            env=clean_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, module: str, *arguments: str, cwd: Path) -> Result:
+        """Run `python -m module` in a folder."""
+        assert self._process.stdin
+        assert self._process.stdout
+        request = {"module": module, "arguments": arguments, "cwd": str(cwd)}
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        return Result(**json.loads(self._process.stdout.readline()))
+
+    def end(self) -> None:
+        """End the process that forks them."""
+        self._process.communicate()
+
+
+@pytest.fixture(scope="session")
+def forked_commands() -> Iterator[ForkedCommands]:
+    commands = ForkedCommands()
+    yield commands
+    commands.end()
 
 
 @pytest.fixture(scope="session")

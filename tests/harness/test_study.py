@@ -19,7 +19,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import SMALL, Result, SmallStudy, clean_environment, run_in_terminal, run_module
+from conftest import (
+    SMALL,
+    ForkedCommands,
+    Result,
+    SmallStudy,
+    clean_environment,
+    run_in_terminal,
+    run_module,
+)
 from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
@@ -486,9 +494,10 @@ def one_line_refusal(result: Result) -> str:
     ],
 )
 def test_a_wrong_request_is_one_line_and_status_2_before_any_work(
-    arguments: list[str], said: str, tmp_path: Path
+    arguments: list[str], said: str, tmp_path: Path, forked_commands: ForkedCommands
 ) -> None:
-    assert said in one_line_refusal(run_module("harness.loso", *arguments, cwd=tmp_path))
+    result = forked_commands.run("harness.loso", *arguments, cwd=tmp_path)
+    assert said in one_line_refusal(result)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -504,11 +513,11 @@ def test_a_wrong_request_is_one_line_and_status_2_before_any_work(
     ],
 )
 def test_a_corpus_that_cannot_be_studied_is_refused_before_any_work(
-    manifest: str, said: str, tmp_path: Path
+    manifest: str, said: str, tmp_path: Path, forked_commands: ForkedCommands
 ) -> None:
     (tmp_path / "manifest.csv").write_text(manifest)
     (tmp_path / "a.avi").touch()
-    result = run_module(
+    result = forked_commands.run(
         "harness.loso", "corpus=csv_manifest", f"corpus.root={tmp_path}", cwd=tmp_path
     )
     assert said in one_line_refusal(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -87,6 +88,29 @@ def test_killed_and_run_again_it_does_what_is_missing_and_ends_as_if_undisturbed
     assert kept.items() <= done_clips(data).items()
     assert shards.name == small_study.shards.name
     assert contents(shards) == contents(small_study.shards)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_again_and_again_at_any_moment_it_ends_as_if_undisturbed(
+    small_study: SmallStudy, tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    data = tmp_path / "data"
+    # Its own corpus as well: making it is stopped too.
+    settings = (*SMALL, f"paths.data={data}")
+    for _ in range(6):
+        driver = start(*settings, cwd=tmp_path)
+        try:
+            driver.communicate(timeout=chance.uniform(3.0, 25.0))
+        except subprocess.TimeoutExpired:
+            how = chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+            os.kill(driver.pid, how)
+            driver.communicate()
+    done = run_module(MODULE, *settings, cwd=tmp_path)
+    assert done.status == 0, done.stderr
+    assert contents(data / "shards" / small_study.shards.name) == contents(small_study.shards)
+    assert not list(data.rglob("*.tmp"))
 
 
 def test_of_two_runs_at_once_one_works_and_the_other_waits_and_says_so(

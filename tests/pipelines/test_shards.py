@@ -277,7 +277,7 @@ def test_what_a_killed_run_left_half_written_is_swept_away_and_nothing_else(
     write(folder)
     whole = files(folder.root)
     (tmp_path / "shards" / "frames" / ".l.parquet.0123.tmp").write_bytes(b"PAR1 half")
-    folder.sweep()
+    storage.sweep(folder.root)
     assert files(folder.root) == whole
 
 
