@@ -60,7 +60,7 @@ class ClipFiles:
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
-        self._folder = folder
+        self.folder = folder
         self._limit_bytes = limit_bytes
 
     @contextmanager
@@ -76,7 +76,7 @@ class ClipFiles:
             yield source
             return
         stamp = _stamp(source.fs.info(source.path))
-        copy = self._folder / f"{digest_of([place, stamp])}{source.suffix}"
+        copy = self.folder / f"{digest_of([place, stamp])}{source.suffix}"
         while True:
             if not copy.exists():
                 self._fetch(source, copy)
@@ -93,8 +93,8 @@ class ClipFiles:
                 return
 
     def _fetch(self, source: UPath, copy: Path) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".", delete=False) as file:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as file:
             partial = Path(file.name)
         try:
             source.fs.get_file(source.path, str(partial))
@@ -106,7 +106,7 @@ class ClipFiles:
     def _make_room(self, needed: int) -> None:
         """Remove copies that nobody reads until `needed` bytes fit."""
         held = []
-        for path in self._folder.iterdir():
+        for path in self.folder.iterdir():
             try:
                 facts = path.stat()
             except FileNotFoundError:

@@ -22,7 +22,7 @@ from pipelines.corpus_plan import CorpusPlan, ShardTask, processor_settings
 from pipelines.dry_run import print_plan
 from pipelines.errors import StoppedError, UsageError, require
 from pipelines.locks import hold
-from pipelines.process import ClipWorker, outcome_of
+from pipelines.process import CACHE_FAILS, ClipWorker, outcome_of
 from pipelines.progress import Reporter
 from pipelines.records import Clip, ClipOutcome, to_row
 from pipelines.session import Place, ray_session
@@ -128,9 +128,11 @@ def _preprocess(
                 raise UsageError(problem)
             outcome = outcome_of(by_id[answer["clip_id"]], answer.get("outcome"))
             if outcome.reason == "disk":
+                failed = outcome.detail
+                if not failed.startswith(CACHE_FAILS):
+                    failed = f"paths.data ({config.paths.data}) can't be written to: {failed}"
                 raise StoppedError(
-                    f"paths.data ({config.paths.data}) can't be written to: {outcome.detail}; "
-                    f"{stage.done} of {len(clips)} clips are done and kept: make room there and "
+                    f"{failed}; {stage.done} of {len(clips)} clips are done and kept: make room there and "
                     "run the same command again"
                 )
             if "lost" in answer:

@@ -38,6 +38,8 @@ from pipelines.vad import VadConfig, VoiceRegion, detect_voice
 
 CHUNK_BYTES = 64 * 2**20
 """Decoded frames held at once: a minute of 1080p would be 11 GB."""
+CACHE_FAILS = "paths.cache"
+"""What the detail of a `disk` outcome starts with where it is not the shards that fail."""
 CANDIDATES = 4
 """Faces of a frame that are cropped while it is in memory; which one is followed shows later."""
 
@@ -214,9 +216,10 @@ class ClipProcessor:
                 raise DecodeError("missing_file", str(error)) from error
             # Each store's library has errors of its own.
             except Exception as error:
-                full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-                words = f"{type(error).__name__}: {error}"
-                raise DecodeError("disk" if full else "unreachable", words) from error
+                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    words = f"{CACHE_FAILS} ({self.files.folder}) can't be written to: {error}"
+                    raise DecodeError("disk", words) from error
+                raise DecodeError("unreachable", f"{type(error).__name__}: {error}") from error
             yield path
 
     def _outcome(
