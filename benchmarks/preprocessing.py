@@ -42,14 +42,15 @@ WIDTH, HEIGHT = 720, 480
 """Of RML's clips."""
 SECONDS, SPEECH_SECONDS = 5.0, 2.5
 VOICE_STARTS_S = (SECONDS - SPEECH_SECONDS) / 2
-RAY_CLIPS = 36
+REGION_CLIPS = 4
+RAY_CLIPS = 28
 MEMORY_CLIPS, MEMORY_FIRST = 1000, 100
 
 
 def region_of_interest() -> dict[str, Any]:
     """Decode and detect in the region of interest, against the whole clip; the same shards."""
     with tempfile.TemporaryDirectory() as folder:
-        clips = make_clips(Path(folder), 6)
+        clips = make_clips(Path(folder), REGION_CLIPS)
         rows = {name: _compare_regions(clips, name) for name in ("haar", *_detectors_with_files())}
     return {
         "a": "audio first, then only the frames of the region of interest",

@@ -132,8 +132,8 @@ def _preprocess(
                 if not failed.startswith(CACHE_FAILS):
                     failed = f"paths.data ({config.paths.data}) can't be written to: {failed}"
                 raise StoppedError(
-                    f"{failed}; {stage.done} of {len(clips)} clips are done and kept: make room there and "
-                    "run the same command again"
+                    f"{failed}; {stage.done} of {len(clips)} clips are done and kept: make room "
+                    "there and run the same command again"
                 )
             if "lost" in answer:
                 task.folder.write_clip(task.keys[outcome.clip_id], outcome)
