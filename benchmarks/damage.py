@@ -11,13 +11,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.clip_forms import USUAL, Form, Recording, encode, still
-from pipelines.records import REASONS
+from pipelines.records import REASONS, TRANSIENT_REASONS
 
 Truth = frozenset[str]
 """Reasons of which one is true of a file; "" and the others that an `ok` clip carries included."""
 
 USABLE: Truth = frozenset({"", "no_voice", "padded"})
-ANYTHING: Truth = frozenset(REASONS) - {"internal", "disk", "missing_file", "decoder_crashed"}
+ANYTHING: Truth = (
+    frozenset(REASONS)
+    - TRANSIENT_REASONS
+    - {"missing_file", "empty_file", "decoder_crashed", "too_short"}
+)
 """Of a file with a few wrong bits: it may be as good as before, or good for nothing."""
 SHORTER: Truth = USABLE | {"no_face", "too_few_faces", "no_audio", "no_video", "decode_error"}
 """Of a cut file that declares no length: it is a shorter clip, if there is enough of it."""

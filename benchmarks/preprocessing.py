@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.alternation import alternate
+from pipelines.clip_files import content_digests
 from pipelines.clip_pool import map_clips
 from pipelines.decode import MediaInfo
 from pipelines.faces import FacesConfig, crop_face
@@ -94,7 +95,11 @@ def ray_data() -> dict[str, Any]:
     workers = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
         clips = make_clips(Path(name), RAY_CLIPS)
-        rows = [{**to_row(clip), "key": f"{index:04d}"} for index, clip in enumerate(clips)]
+        contents = content_digests(clips, name)
+        rows = [
+            {**to_row(clip), "key": f"{index:04d}", "content": contents[clip.clip_id]}
+            for index, clip in enumerate(clips)
+        ]
 
         def run(map_rows: Callable[[dict[str, Any]], Iterator[dict[str, Any]]]) -> str:
             with tempfile.TemporaryDirectory(dir=name) as shards:
@@ -169,6 +174,7 @@ def _time_steps(clips: Sequence[Clip], shards: Path, detector: str) -> dict[str,
         sandbox, folder = processor.sandbox, processor.folder
         with (
             patch.object(sandbox, "open", timed("read through", sandbox.open)),
+            patch.object(sandbox, "audio", timed("sound", sandbox.audio)),
             patch.object(sandbox, "frames", timed("decode frames", sandbox.frames)),
             patch.object(processor.detector, "detect", timed("detect", processor.detector.detect)),
             patch("pipelines.process.crop_face", timed("crop and resize", crop_face)),
@@ -195,6 +201,7 @@ def memory() -> dict[str, Any]:
         ours, theirs = spawn.Pipe()
         worker = spawn.Process(target=_watch_memory, args=(theirs, [asdict(c) for c in clips]))
         worker.start()
+        theirs.close()
         samples: list[tuple[int, int]] = ours.recv()
         worker.join()
     mebibytes = [(own / 2**20, child / 2**20) for own, child in samples]
@@ -213,19 +220,25 @@ def memory() -> dict[str, Any]:
 
 
 def _watch_memory(connection: Any, rows: Sequence[dict[str, Any]]) -> None:
-    import psutil
-
     clips = [Clip(**row) for row in rows]
-    own, samples = psutil.Process(), []
+    samples = []
     with (
         tempfile.TemporaryDirectory() as shards,
         ClipProcessor(ShardFolder(shards), **_settings("haar")) as processor,
     ):
         for index in range(MEMORY_CLIPS):
             processor.process(clips[index % len(clips)], f"{index % 50:04d}")
-            child = psutil.Process(processor.sandbox.child_pid)
-            samples.append((own.memory_info().rss, child.memory_info().rss))
+            samples.append((_resident(os.getpid()), _resident(processor.sandbox.child_pid or 0)))
     connection.send(samples)
+
+
+def _resident(process: int) -> int:
+    """Return the resident memory of a process in bytes; 0 where it has just ended."""
+    try:
+        pages = Path(f"/proc/{process}/statm").read_text().split()[1]
+    except FileNotFoundError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def make_clips(folder: Path, count: int) -> list[Clip]:

@@ -15,8 +15,12 @@ from harness.ledger import Ledger
 from harness.splits import Split
 from harness.trial import train_split
 from pipelines.config import PipelineConfig, to_plain
+from pipelines.errors import StoppedError
 from pipelines.shards import ShardSet
 from pipelines.split_task import SplitTask
+
+LEAST_FREE_BYTES = 16 * 2**20
+"""With less than this on its disk a study that breaks is taken to have broken for that."""
 
 
 def split_task(split: Split, labels: Mapping[str, str], classes: Sequence[str]) -> SplitTask:
@@ -96,7 +100,16 @@ def run_splits(
             verbose=0,
         ),
     )
-    results = tuner.fit()
+    try:
+        results = tuner.fit()
+    except Exception as error:
+        # Tune reads its own half-written files and says nothing of the disk.
+        if shutil.disk_usage(folder).free > LEAST_FREE_BYTES:
+            raise
+        raise StoppedError(
+            f"paths.runs ({config.paths.runs}) is full; finished splits are kept: make room there "
+            "and run the same command again"
+        ) from error
     for number in range(len(results)):
         result = results[number]
         split_id = result.config["trial"]["task"]["split_id"] if result.config else ""

@@ -139,8 +139,8 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
     check_divisible(corpus_plan.clips, config.protocol)
     if config.model.weights != "none":
         build_backbone(config.model)  # weights that can't be had are said now, not in each trial
-    for setting, folder in (("paths.data", config.paths.data), ("paths.runs", config.paths.runs)):
-        require_folder(setting, folder)
+    corpus_plan.require_ready()
+    require_folder("paths.runs", config.paths.runs)
     with ray_session(config.cluster, verbose=verbose) as place:
         check_trial_fits(config.cluster, place)
         reporter.line(f"running on {place}")

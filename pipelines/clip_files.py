@@ -14,7 +14,7 @@ from typing import Any
 from upath import UPath
 
 from pipelines.records import Clip
-from pipelines.storage import content_digest, digest_of, location_of
+from pipelines.storage import UNREADABLE, content_digest, digest_of, location_of
 
 _STAMPS = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "mtime", "created")
 """What stores call their mark of an object's content, the best first."""
@@ -34,10 +34,21 @@ def content_digests(clips: Sequence[Clip], root: str) -> dict[str, str]:
         place = location_of(clip.path)
         if isinstance(place, Path):
             return content_digest(place)
-        return stamps.get(place.path, "unreadable")
+        return stamps.get(place.path, UNREADABLE)
 
     with ThreadPoolExecutor() as pool:
         return dict(zip((clip.clip_id for clip in clips), pool.map(mark, clips), strict=True))
+
+
+def content_mark(place: str) -> str:
+    """Return the mark that the content of one file has now."""
+    source = location_of(place)
+    if isinstance(source, Path):
+        return content_digest(source)
+    try:
+        return _stamp(source.fs.info(source.path))
+    except FileNotFoundError:
+        return UNREADABLE
 
 
 def _stamps(root: UPath) -> dict[str, str]:
@@ -75,10 +86,11 @@ class ClipFiles:
         if isinstance(source, Path):
             yield source
             return
-        stamp = _stamp(source.fs.info(source.path))
-        copy = self.folder / f"{digest_of([place, stamp])}{source.suffix}"
+        info = source.fs.info(source.path)
+        copy = self.folder / f"{digest_of([place, _stamp(info)])}{source.suffix}"
         while True:
             if not copy.exists():
+                self._make_room(int(info.get("size") or 0))
                 self._fetch(source, copy)
             try:
                 file = copy.open("rb")
@@ -93,25 +105,26 @@ class ClipFiles:
                 return
 
     def _fetch(self, source: UPath, copy: Path) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as file:
             partial = Path(file.name)
-        try:
-            source.fs.get_file(source.path, str(partial))
-            self._make_room(partial.stat().st_size)
-            partial.replace(copy)
-        finally:
-            partial.unlink(missing_ok=True)
+            # Held as long as somebody fetches: what a killed process left is held by nobody.
+            fcntl.flock(file, fcntl.LOCK_SH)
+            try:
+                source.fs.get_file(source.path, str(partial))
+                partial.replace(copy)
+            finally:
+                partial.unlink(missing_ok=True)
 
     def _make_room(self, needed: int) -> None:
-        """Remove copies that nobody reads until `needed` bytes fit."""
+        """Remove what killed processes left half fetched, and unused copies until `needed` fit."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         held = []
         for path in self.folder.iterdir():
             try:
                 facts = path.stat()
             except FileNotFoundError:
                 continue
-            if not path.name.startswith("."):
+            if not (path.name.startswith(".") and _remove_unused(path)):
                 held.append((facts.st_mtime_ns, path, facts.st_size))
         total = needed + sum(size for _, _, size in held)
         for _, path, size in sorted(held):

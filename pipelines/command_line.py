@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pipelines.errors import StoppedError, UsageError
 from pipelines.progress import Reporter
 from pipelines.session import quiet_libraries
+from pipelines.storage import store_problem
 
 STOPPED = 1
 USAGE_ERROR = 2
@@ -79,6 +80,16 @@ def run_command(
         print(
             f"error: {where} can't be written: {error.strerror}; what is finished is kept: make "
             "room there and run the same command again",
+            file=sys.stderr,
+        )
+        return STOPPED
+    except Exception as error:
+        problem = store_problem(error)
+        if problem is None:
+            raise
+        print(
+            f"error: the object store fails: {problem}; what is finished is kept: run the same "
+            "command again when it answers",
             file=sys.stderr,
         )
         return STOPPED

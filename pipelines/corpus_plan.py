@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from pipelines.clip_files import content_digests
@@ -12,7 +13,14 @@ from pipelines.corpora.listing import clips_to_make, is_made, read_corpus
 from pipelines.faces import weights_digest
 from pipelines.records import Clip, ClipOutcome
 from pipelines.shards import ShardFolder, ShardSet, clip_key, open_shards, write_manifest
-from pipelines.storage import digest_of, location_of, names_in
+from pipelines.storage import (
+    cache_home,
+    digest_of,
+    is_address,
+    location_of,
+    names_in,
+    require_folder,
+)
 
 
 class CorpusPlan:
@@ -20,15 +28,35 @@ class CorpusPlan:
 
     def __init__(self, config: PipelineConfig) -> None:
         self.config = with_corpus_root(config)
-        self.detector_digest = weights_digest(config.faces)
         self.listing = read_corpus(self.config.corpus)
         self.clips = self.listing.clips
         self.to_make = clips_to_make(self.config.corpus)
+
+    @cached_property
+    def detector_digest(self) -> str:
+        """Of the detector's own files, which are fetched where they are not here.
+
+        Raises:
+            UsageError: they can't be had.
+        """
+        return weights_digest(self.config.faces)
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that changes a shard, the detector's own file included."""
         return {**settings_of(self.config), "detector": self.detector_digest}
+
+    def require_ready(self) -> None:
+        """Have the detector's files, and see that results can be written; make nothing yet.
+
+        Raises:
+            UsageError: naming the setting.
+        """
+        _ = self.detector_digest
+        paths = self.config.paths
+        require_folder("paths.data", paths.data)
+        if is_address(self.config.corpus.root):
+            require_folder("paths.cache", paths.cache or str(cache_home()))
 
     def task(self) -> ShardTask:
         """Read what the clips' files hold and name their shards. The corpus must be made."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from pipelines.corpora.overview import describe
 from pipelines.corpus_plan import CorpusPlan, ShardTask, processor_settings
+from pipelines.faces import weights_present
 from pipelines.process import ClipProcessor, ClipResult
 from pipelines.records import Clip
 from pipelines.shard_tables import frames_table, segments_table
@@ -60,7 +61,8 @@ class Estimate:
 
 def print_plan(plan: CorpusPlan, *, as_json: bool) -> None:
     """Print what the corpus holds, what would be done to it, and what that takes."""
-    task = None if plan.to_make else plan.task()
+    known = not plan.to_make and weights_present(plan.config.faces)
+    task = plan.task() if known else None
     workers = plan.config.preprocess.workers or len(os.sched_getaffinity(0))
     reckoned = estimate(task, workers) if task else None
     if as_json:
@@ -75,9 +77,13 @@ def _plan_lines(
     plan: CorpusPlan, task: ShardTask | None, reckoned: Estimate | None
 ) -> Iterator[str]:
     if task is None or reckoned is None:
+        if plan.to_make:
+            yield f"would make {len(plan.to_make)} clips in {plan.config.corpus.root}"
+        if not weights_present(plan.config.faces):
+            yield f"would fetch the files of the {plan.config.faces.detector} detector"
         yield (
-            f"would make {len(plan.to_make)} clips in {plan.config.corpus.root} and preprocess "
-            f"{len(plan.clips)}: time and space are known once they are made"
+            f"would preprocess {len(plan.clips)} clips or less: how many are done, time and space "
+            "are known once that is here"
         )
     elif reckoned.left == 0:
         yield f"nothing to do: all {reckoned.clips} clips are done, in {task.folder.root}"
@@ -88,9 +94,9 @@ def _plan_lines(
         )
         yield (
             f"estimate: {_duration(reckoned.seconds)} on {reckoned.workers} CPUs like this "
-            f"machine's, {_size_words(reckoned.bytes)} on disk{_free(task)}; from "
+            f"machine's, {_disk(reckoned, task)}; from "
             f"{reckoned.measured} clips that were worked through: "
-            f"{reckoned.seconds_per_clip:.2f} s and {_size_words(reckoned.bytes_per_clip)} each"
+            f"{reckoned.seconds_per_clip:.2f} s each"
         )
         for clip_id, reason in reckoned.unusable.items():
             yield f"  of these {clip_id} can't be used: {reason}"
@@ -104,6 +110,15 @@ def _as_json(plan: CorpusPlan, reckoned: Estimate | None) -> dict[str, Any]:
         "estimate": reckoned
         and {**asdict(reckoned), "seconds": reckoned.seconds, "bytes": reckoned.bytes},
     }
+
+
+def _disk(reckoned: Estimate, task: ShardTask) -> str:
+    if len(reckoned.unusable) == reckoned.measured:
+        return f"space unknown{_free(task)}"
+    return (
+        f"{_size_words(reckoned.bytes)} on disk, {_size_words(reckoned.bytes_per_clip)} a clip"
+        f"{_free(task)}"
+    )
 
 
 def _free(task: ShardTask) -> str:

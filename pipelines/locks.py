@@ -7,8 +7,9 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from upath import UPath
@@ -51,7 +52,8 @@ def hold(folder: Location, say: Callable[[str], None]) -> Iterator[None]:
 
 
 def _myself() -> bytes:
-    return json.dumps({"host": socket.gethostname(), "process": os.getpid()}).encode()
+    mark = {"host": socket.gethostname(), "process": os.getpid(), "token": uuid.uuid4().hex}
+    return json.dumps(mark).encode()
 
 
 def _name(content: bytes) -> str:
@@ -86,12 +88,13 @@ class _FileLock:
 class _ObjectLock:
     def __init__(self, path: UPath) -> None:
         self._object = path
+        self._myself = _myself()
         self._ended = threading.Event()
         self._seen: tuple[object, float] | None = None
 
     def take(self) -> bool:
         try:
-            self._object.fs.pipe_file(self._object.path, _myself(), mode="create")
+            self._object.fs.pipe_file(self._object.path, self._myself, mode="create")
         except FileExistsError:
             self._remove_if_stale()
             return False
@@ -108,11 +111,20 @@ class _ObjectLock:
     def free(self) -> None:
         self._ended.set()
         self._renewal.join()
-        self._object.unlink(missing_ok=True)
+        # A store that fails just now fails the work by itself; the lock goes stale.
+        with suppress(Exception):
+            if self._is_mine():
+                self._object.unlink(missing_ok=True)
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEW_SECONDS):
-            self._object.fs.pipe_file(self._object.path, _myself())
+            with suppress(Exception):
+                if self._is_mine():
+                    self._object.fs.pipe_file(self._object.path, self._myself)
+
+    def _is_mine(self) -> bool:
+        """Whether nobody took the lock over while this process stood still."""
+        return bool(self._object.read_bytes() == self._myself)
 
     def _remove_if_stale(self) -> None:
         """Only this process' own clock is asked: those of hosts and store may differ."""

@@ -27,7 +27,7 @@ from pipelines.progress import Reporter
 from pipelines.records import Clip, ClipOutcome, to_row
 from pipelines.session import Place, ray_session
 from pipelines.shards import ShardSet
-from pipelines.storage import location_of, require_folder, sweep
+from pipelines.storage import location_of, sweep
 
 MAKE, PREPROCESS = "make corpus", "preprocess"
 MOST_LISTED = 20
@@ -118,7 +118,14 @@ def _preprocess(
     task: ShardTask, clips: Sequence[Clip], workers: int, reporter: Reporter
 ) -> Iterator[ClipOutcome]:
     config = task.plan.config
-    rows = [{**to_row(clip), "key": task.keys[clip.clip_id]} for clip in clips]
+    rows = [
+        {
+            **to_row(clip),
+            "key": task.keys[clip.clip_id],
+            "content": task.contents[clip.clip_id],
+        }
+        for clip in clips
+    ]
     by_id = {clip.clip_id: clip for clip in clips}
     arguments = {"root": str(task.folder.root), **processor_settings(config)}
     counts = {"ok": 0, "dropped": 0, "failed": 0}
@@ -169,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if config.dry_run:
             print_plan(plan, as_json=options.json)
             return 0
-        require_folder("paths.data", config.paths.data)
+        plan.require_ready()
         with ray_session(config.cluster, verbose=options.verbose) as place:
             reporter.line(f"running on {place}")
             shards = prepare(plan, place, reporter)

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.clip_files import ClipFiles
+from pipelines.clip_files import ClipFiles, content_mark
 from pipelines.decode import DecodeError, MediaInfo
 from pipelines.errors import UsageError, require, require_one_of
 from pipelines.faces import FacesConfig, crop_face, fill_missing, follow, load_detector
 from pipelines.mfcc import MfccConfig, at_rate, audio_images, segment_samples, segment_seconds
-from pipelines.recording import mended
+from pipelines.recording import mended, without_voice
 from pipelines.records import (
     CROP_SIZE,
     TRANSIENT_REASONS,
@@ -164,10 +164,27 @@ class ClipProcessor:
         """End the decoder's process."""
         self.sandbox.close()
 
-    def process(self, clip: Clip, key: str) -> ClipOutcome:
-        """Write the clip's shards under `key` and return its outcome; bad input never raises."""
+    def process(self, clip: Clip, key: str, content: str | None = None) -> ClipOutcome:
+        """Write the clip's shards under `key` and return its outcome; bad input never raises.
+
+        Args:
+            clip: what is to be worked on.
+            key: names its files.
+            content: mark of the content that the key was made from; a file that has another one by
+                now is left to the next run. None trusts the file.
+        """
         start = time.perf_counter()
         result = self.compute(clip)
+        if content is not None and self._content_now(clip) != content:
+            result = ClipResult(
+                replace(
+                    result.outcome,
+                    status="failed",
+                    reason="changed",
+                    detail="its content is another one than when the run began",
+                    transient=True,
+                )
+            )
         try:
             self.folder.write_clip(key, result.outcome, result.frames, result.segments)
         except Exception as error:
@@ -203,8 +220,15 @@ class ClipProcessor:
         else:
             outcome = self._outcome(clip, report, "ok", reason, "; ".join(report.notes), start)
             return ClipResult(outcome, frames, segments, report.info, report.sound)
-        outcome = self._outcome(clip, report, status, reason, detail, start)
+        told = "; ".join(filter(None, (detail, *report.notes)))
+        outcome = self._outcome(clip, report, status, reason, told, start)
         return ClipResult(outcome, info=report.info, sound=report.sound)
+
+    def _content_now(self, clip: Clip) -> str:
+        try:
+            return content_mark(clip.path)
+        except Exception as error:  # each store's library has errors of its own
+            return str(error)
 
     @contextmanager
     def _local_file(self, clip: Clip) -> Iterator[Path]:
@@ -300,9 +324,12 @@ class ClipProcessor:
                 "segments.short is drop",
             )
         starts_s, images = audio_images(region, mfcc)
-        reason = "" if voice.found or not self.vad.enabled else "no_voice"
-        if padded:
-            reason = "padded"
+        reason = "padded" if padded else ""
+        if self.vad.enabled and not voice.found:
+            reason = "no_voice"
+            report.notes.append(without_voice(samples))
+            if padded:
+                report.notes.append("shorter than one segment: padded to one")
         return reason, starts_s + (first / rate + info.audio_start_s), images
 
     def _face_frames(
@@ -359,7 +386,7 @@ class ClipWorker:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         if self.problem:
             return {"clip_id": row["clip_id"], "problem": self.problem}
-        outcome = self.processor.process(from_row(row), row["key"])
+        outcome = self.processor.process(from_row(row), row["key"], row["content"])
         return {"clip_id": outcome.clip_id, "outcome": json.dumps(asdict(outcome))}
 
 
@@ -373,6 +400,6 @@ def outcome_of(clip: Clip, answer: str | None) -> ClipOutcome:
         emotion=clip.emotion,
         status="failed",
         reason="worker_died",
-        detail="its process was killed or crashed, alone with this clip as well",
+        detail="its process was killed or crashed, twice",
         transient=True,
     )

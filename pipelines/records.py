@@ -39,12 +39,15 @@ REASONS = {
     "too_few_faces": "a face was found in too few frames",
     "disk": "the result could not be written",
     "unreachable": "the file could not be fetched from where it is",
+    "changed": "the file changed, or was gone, while the corpus was worked on",
     "worker_died": "the process that worked on the file died, twice: memory, or a crash",
     "internal": "an unexpected error: please report it with the detail",
 }
 """The closed list of outcome reasons. `ok` clips carry `""`, `no_voice` or `padded`."""
 
-TRANSIENT_REASONS = frozenset({"time_limit", "disk", "unreachable", "worker_died", "internal"})
+TRANSIENT_REASONS = frozenset(
+    {"time_limit", "disk", "unreachable", "changed", "worker_died", "internal"}
+)
 """Failures that the next run tries again; the others are true of the file itself."""
 
 

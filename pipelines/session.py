@@ -206,4 +206,4 @@ def quiet_libraries() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     for name in ("ray", "ray.data", "ray.tune", "mlflow", "alembic", "matplotlib"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -43,7 +43,7 @@ from pipelines.storage import (
     write_whole,
 )
 
-ARITHMETIC_VERSION = 2
+ARITHMETIC_VERSION = 3
 """Raised whenever the same clip and settings would give other shards than before."""
 
 

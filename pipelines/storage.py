@@ -27,6 +27,11 @@ Location = Path | UPath
 """A `Path` on this machine; a `UPath` that is none in an object store."""
 
 
+UNREADABLE = "unreadable"
+"""Stands for the content of a file that can't be read."""
+_STORES = frozenset({"aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "adlfs", "s3fs"})
+
+
 def digest_of(value: object) -> str:
     """Return 16 hex digits over `value` (JSON types only), the same in every process."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
@@ -34,14 +39,14 @@ def digest_of(value: object) -> str:
 
 
 def content_digest(path: Path) -> str:
-    """Return the sha256 of a local file, or `"unreadable"`: its outcome will say why."""
+    """Return the sha256 of a local file, or `UNREADABLE`: its outcome will say why."""
     if not path.is_file():
-        return "unreadable"  # reading a named pipe would wait for ever
+        return UNREADABLE  # reading a named pipe would wait for ever
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
-        return "unreadable"
+        return UNREADABLE
 
 
 def is_address(place: str) -> bool:
@@ -146,6 +151,16 @@ def cache_home() -> Path:
     """Where fetched files stay on this host, by the XDG base directory specification."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "av-emotion-harness"
+
+
+def store_problem(error: BaseException) -> str | None:
+    """Return what a store's library objects to, in a line; None for any other error."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if type(seen).__module__.partition(".")[0] in _STORES:
+            return f"{type(seen).__name__}: {' '.join(str(seen).split())}"
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def require_folder(setting: str, folder: str) -> None:

@@ -82,7 +82,8 @@ def take_of(file: CorpusFile) -> Take | str:
         subject=f"s{subject}",
         emotion=emotion,
         sentence=f"{emotion}/{sentence}",
-        recording=(subject, emotion, sentence, file.stem.lower()),
+        # A sentence's folder holds one recording, whatever its files are called.
+        recording=(subject, emotion, sentence),
         odd=_name_against_folders(file.stem, subject, emotion, sentence),
     )
 

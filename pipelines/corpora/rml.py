@@ -31,7 +31,12 @@ PUBLISHED = Published(
     per_emotion=dict.fromkeys(EMOTIONS.values(), 120),
     paper="500 clips of 8 subjects",
 )
-_SUBJECT = re.compile(r"s(?:ubject|peaker)?[ _-]*0*([1-9]\d*)", re.IGNORECASE)
+_SUBJECT = re.compile(
+    r"s(?:ubject|peaker)?[ _-]*0*([1-9]\d*)(?:[ _-]*\(?([a-z]+)\)?)?", re.IGNORECASE
+)
+"""`s3`, and where each language has a subject's folder of its own, `s3_Urdu` or `s3 (Urdu)`."""
+_COPY = re.compile(r"^copy of |[ _-]+(copy|\(\d+\))$", re.IGNORECASE)
+"""What file managers add to the name of a folder that is there twice."""
 _NAME = re.compile(r"([a-z]+)[ _-]*(\d+)", re.IGNORECASE)
 
 
@@ -64,9 +69,8 @@ def take_of(file: CorpusFile) -> Take | str:
 
     A folder above the subject's is a language if it has the name of one.
     """
-    folders = file.folders
-    subjects = [match[1] if (match := _SUBJECT.fullmatch(part)) else "" for part in folders]
-    named = {number for number in subjects if number}
+    places = [_place(part) for part in file.folders]
+    named = {number for number, _ in places if number}
     if not named:
         return "in no subject's folder (s1 to s8)"
     if len(named) > 1:
@@ -76,24 +80,36 @@ def take_of(file: CorpusFile) -> Take | str:
     if match is None or emotion is None:
         return f"its name begins with no emotion's code ({', '.join(EMOTIONS)}) and a number"
     subject = f"s{named.pop()}"
-    first = next(index for index, number in enumerate(subjects) if number)
-    below = [part for part, number in zip(folders, subjects, strict=True) if not number][first:]
-    above = [part for part in folders[:first] if _language(part) in LANGUAGES]
-    language = _language("/".join(below or above))
+    first = next(index for index, (number, _) in enumerate(places) if number)
+    below = [word for number, word in places[first:] if word and not number]
+    known = {word for _, word in places if word in LANGUAGES}
+    language = known.pop() if len(known) == 1 else "/".join(dict.fromkeys(below))
     odd = []
-    if sum(map(bool, subjects)) > 1:
+    if sum(bool(number) for number, _ in places) > 1:
         odd.append("in a subject's folder that is nested in itself: read as one")
-    if len(below) > 1:
-        odd.append("more than one folder below the subject's: all are taken for the language")
+    if language and language not in LANGUAGES:
+        odd.append(f"its folder ({language}) has the name of no language of the corpus: kept so")
+    take = str(int(match[2]))
     return Take(
         subject=subject,
         emotion=emotion,
-        take=str(int(match[2])),
+        take=take,
         attributes={"language": language} if language else {},
-        recording=(subject, language, file.stem.lower()),
+        recording=(subject, language, emotion, take),
         odd=tuple(odd),
     )
 
 
+def _place(folder: str) -> tuple[str, str]:
+    """Return the subject's number in the name of a folder, and the language; "" where none."""
+    match = _SUBJECT.fullmatch(folder)
+    if match is None:
+        return "", _language(folder)
+    language = _language(match[2] or "")
+    return (match[1], language) if not language or language in LANGUAGES else ("", folder)
+
+
 def _language(written: str) -> str:
-    return next((name for name in LANGUAGES if name.lower() == written.lower()), written)
+    """Return the language that a folder is named after, or the name as it is."""
+    bare = _COPY.sub("", written)
+    return next((name for name in LANGUAGES if name.lower() == bare.lower()), written)

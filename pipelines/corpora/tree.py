@@ -182,9 +182,15 @@ def _one_of_each(takes: Iterable[_Found]) -> tuple[list[_Found], list[Remark], l
     left_out: list[Remark] = []
     irregular: list[Remark] = []
     for found in recordings.values():
-        # The copy nearest to the root, unless it is empty.
+        # Of the files that are not empty, the one that is named as it should be, nearest the root.
         first, *others = sorted(
-            found, key=lambda pair: (pair[0].size == 0, len(pair[0].folders), pair[0].path)
+            found,
+            key=lambda pair: (
+                pair[0].size == 0,
+                len(pair[1].odd),
+                len(pair[0].folders),
+                pair[0].path,
+            ),
         )
         kept.append(first)
         for file, _ in others:

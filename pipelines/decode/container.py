@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +31,8 @@ _CONTAINERS = (
 """What is looked for. FFmpeg also takes play lists, which lead to other files, and sees subtitles,
 pictures and MPEG audio in text and noise."""
 
+_OF_THE_MACHINE = frozenset({errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT})
+"""Errors of a disk, a mount or a process: the file itself may be as it should."""
 _SIGNATURES = {
     0: (b"RIFF", b"\x1aE\xdf\xa3", b"FLV\x01", b"\x00\x00\x01\xba", b"\x30\x26\xb2\x75", b"OggS"),
     4: (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"),
@@ -53,7 +56,9 @@ def open_container(path: Path) -> InputContainer:
         with path.open("rb") as file:
             head = file.read(12)
     except OSError as problem:
-        raise DecodeError("missing_file", problem.strerror or str(problem)) from problem
+        gone = problem.errno not in _OF_THE_MACHINE
+        words = problem.strerror or str(problem)
+        raise DecodeError("missing_file" if gone else "unreachable", words) from problem
     if not head:
         raise DecodeError("empty_file")
     try:
@@ -76,7 +81,7 @@ def _refusal(path: Path, head: bytes, problem: Exception) -> DecodeError:
         return DecodeError("truncated", cut)
     if any(head[at:].startswith(names) for at, names in _SIGNATURES.items()):
         return DecodeError("decode_error", f"the header cannot be read: {words}")
-    return DecodeError("not_media", words)
+    return DecodeError("not_media", f"no container of sound and picture is known by it: {words}")
 
 
 def video_track(container: InputContainer) -> VideoStream:

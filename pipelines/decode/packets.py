@@ -28,6 +28,8 @@ class TrackPackets:
     """Presentation stamps of the packets that are shown, where they tell."""
     delayed: bool = False
     """Whether frames are shown in another order than they are decoded in."""
+    damaged: int = 0
+    """Packets that are not whole."""
     count: int = 0
     start_s: float = float("inf")
     end_s: float = float("-inf")
@@ -51,6 +53,7 @@ class TrackPackets:
         if not packet.is_discard:
             self.stamps.append(packet.pts)
             self._torn = packet.is_corrupt
+            self.damaged += packet.is_corrupt
         # AVI tells the order of decoding only: within a few frames of that of showing.
         stamp = packet.dts if packet.pts is None else packet.pts
         if stamp is None or not packet.time_base:
@@ -99,7 +102,12 @@ def read_packets(
         if track is None:
             last_end_s = max(last_end_s, _end_s(packet))
             continue
-        track.add(packet)
+        try:
+            track.add(packet)
+        except DecodeError:
+            if max_seconds is not None and _declared_s(container) > max_seconds:
+                raise DecodeError("too_long", _length(container, max_seconds)) from None
+            raise
         last_end_s = max(last_end_s, track.end_s)
         length_s = track.last_s - min(picture.start_s, sound.start_s)
         if max_seconds is not None and length_s > max_seconds:
@@ -114,9 +122,13 @@ def _end_s(packet: Any) -> float:
     return float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
-def _length(container: InputContainer, max_seconds: float) -> str:
+def _declared_s(container: InputContainer) -> float:
     import av
 
-    declared_s = (container.duration or 0) / av.time_base
+    return (container.duration or 0) / av.time_base
+
+
+def _length(container: InputContainer, max_seconds: float) -> str:
+    declared_s = _declared_s(container)
     length = f"{declared_s:.1f} s, " if declared_s > max_seconds else ""
     return f"{length}at most {max_seconds:g} s are taken"

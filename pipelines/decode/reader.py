@@ -65,7 +65,8 @@ class ClipReader:
             rate: samples per second; None leaves it as recorded.
 
         Returns:
-            float32 [n] in -1..1, its first sample at `info.audio_start_s`, and its rate.
+            float32 [n], full scale at 1 (resampling may overshoot it), its first sample at
+            `info.audio_start_s`, and its rate.
         """
         recorded = self._scan.audio_rate
         if rate is None or rate == recorded:
@@ -73,7 +74,7 @@ class ClipReader:
         import soxr
 
         samples = soxr.resample(self._scan.samples, recorded, rate, quality="HQ")
-        return np.clip(samples, -1, 1).astype(np.float32), rate
+        return np.asarray(samples, dtype=np.float32), rate
 
     def frames(
         self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]

@@ -77,7 +77,7 @@ def scan_file(path: Path, max_seconds: float | None, keep_truncated: bool = Fals
                 raise DecodeError("decode_error", "frames of no size, or beyond all decoders")
         except DecodeError as refusal:
             raise _truer(refusal, path) from None
-        notes = [*tracks_left_out(container), *length_notes]
+        notes = [*tracks_left_out(container), *length_notes, *_damage(picture, path)]
         start_s, samples, audio_rate, sound_notes = decode_sound(sound.kept)
         names = frozenset(container.format.name.split(","))
         stamp_s = float(video.time_base)
@@ -110,6 +110,13 @@ def _require_packets(picture: TrackPackets, sound: TrackPackets) -> None:
         raise DecodeError("no_video", "the video track holds no frames")
     if not sound.count:
         raise DecodeError("no_audio", "the audio track holds no samples")
+
+
+def _damage(picture: TrackPackets, path: Path) -> list[str]:
+    """What is known to be lost of a file that can be used all the same."""
+    cut = cut_bytes(path)
+    torn = f"{picture.damaged} of {picture.count} frames are damaged" if picture.damaged else ""
+    return [words for words in (cut, torn) if words]
 
 
 def _truer(refusal: DecodeError, path: Path) -> DecodeError:

@@ -8,7 +8,7 @@ from pipelines.faces.config import FacesConfig
 from pipelines.faces.crop import crop_face
 from pipelines.faces.detectors import FaceDetector, load_detector
 from pipelines.faces.track import fill_missing, follow
-from pipelines.faces.weights import weights_digest
+from pipelines.faces.weights import weights_digest, weights_present
 
 __all__ = [
     "FaceDetector",
@@ -18,4 +18,5 @@ __all__ = [
     "follow",
     "load_detector",
     "weights_digest",
+    "weights_present",
 ]

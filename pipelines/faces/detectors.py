@@ -66,6 +66,7 @@ class HaarDetector:
         import cv2
 
         self._cascade = cv2.CascadeClassifier(str(cascade))
+        self._contrast = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8))
         self._width = config.detect_width
         self._min_face = config.min_face
         self._hits = math.ceil(3 * config.min_confidence / (1 - config.min_confidence) - 1e-9)
@@ -77,7 +78,8 @@ class HaarDetector:
         found: list[Boxes] = []
         for frame in frames:
             small, scale = _shrink(frame, self._width)
-            grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)).astype(np.uint8)
+            # Contrast is raised place by place: a plain backdrop would take all of it.
+            grey = self._contrast.apply(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)).astype(np.uint8)
             # Small windows take most of the time: they are looked at where no large face is.
             boxes = self._search(grey, self._min_face, 1.0)
             if len(boxes) == 0:

@@ -80,6 +80,13 @@ def model_paths(config: FacesConfig) -> list[Path]:
     return paths
 
 
+def weights_present(config: FacesConfig) -> bool:
+    """Whether the detector's files are on this host, so that nothing has to be fetched."""
+    return bool(config.model_dir) or all(
+        (cache_home() / "faces" / wanted.name).is_file() for wanted in FILES[config.detector]
+    )
+
+
 def weights_digest(config: FacesConfig) -> str:
     """sha256 over the contents of the detector's files, for keys of cached results.
 

@@ -322,5 +322,6 @@ def test_real_program_streams_give_every_frame_and_their_sound() -> None:
         np.testing.assert_array_equal(reader.frames([40, 41]), pixels(path)[40:42])
         samples, _ = reader.audio(16000)
         assert samples.size / 16000 == pytest.approx(2.98, abs=0.02)
-        assert 0.01 < np.abs(samples).max() <= 1
+        # Resampling may overshoot full scale; what it gives is not cut off.
+        assert 0.01 < np.abs(samples).max() < 1.1
         reader.close()

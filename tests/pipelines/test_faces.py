@@ -118,6 +118,28 @@ def test_there_is_no_face_where_there_is_none(detector: str) -> None:
 
 
 @needs_grid
+@needs_models
+@pytest.mark.parametrize("detector", ["haar", "yunet"])  # SSD squeezes so wide a frame to a square
+@pytest.mark.parametrize("grey", [0, 64, 128, 192, 255])
+def test_a_plain_backdrop_of_any_brightness_hides_no_face(detector: str, grey: int) -> None:
+    finder = load_detector(config_for(detector))
+    for path in sorted(GRID.glob("*.mpg"))[::2]:
+        pictures = grid_frames(path, 40)
+        wide = np.full((len(pictures), 288, 720, 3), grey, dtype=np.uint8)
+        wide[:, :, :360] = pictures
+        assert all(len(boxes) == 1 for boxes in finder.detect(wide)), path.name
+
+
+@needs_grid
+@pytest.mark.parametrize(("gain", "offset"), [(0.2, 0), (0.15, 100), (0.15, 210)])
+def test_haar_finds_faces_in_dark_and_flat_pictures(gain: float, offset: int) -> None:
+    finder = load_detector(FacesConfig())
+    for path in sorted(GRID.glob("*.mpg"))[::2]:
+        pictures = (grid_frames(path, 40) * gain + offset).astype(np.uint8)
+        assert all(len(boxes) == 1 for boxes in finder.detect(pictures)), path.name
+
+
+@needs_grid
 def test_haar_asks_for_more_hits_where_more_confidence_is_asked_for() -> None:
     pictures = grid_frames(sorted(GRID.glob("*.mpg"))[0], 10)
     easy = load_detector(FacesConfig(min_confidence=0.25)).detect(pictures)

@@ -184,6 +184,24 @@ def test_a_dry_run_says_what_it_would_do_and_touches_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_fetches_no_detector_and_shows_the_corpus_all_the_same(
+    small_study: SmallStudy, tmp_path: Path
+) -> None:
+    settings = (*arguments(small_study, tmp_path / "data"), "dry_run=true", "faces=yunet")
+    cache = tmp_path / "cache"
+    said = run_module(
+        MODULE,
+        *settings,
+        cwd=tmp_path,
+        XDG_CACHE_HOME=str(cache),
+        https_proxy="http://127.0.0.1:9",
+    )
+    assert said.status == 0, said.stderr
+    assert f"{CLIPS} clips of 3 subjects" in said.stdout
+    assert "would fetch the files of the yunet detector" in said.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_dry_run_of_what_is_finished_says_so(small_study: SmallStudy, tmp_path: Path) -> None:
     settings = (*arguments(small_study, small_study.cwd / "data"), "dry_run=true")
     said = run_module(MODULE, *settings, cwd=tmp_path)

@@ -25,6 +25,7 @@ from pipelines.process import ClipProcessor, ClipWorker, PreprocessConfig, outco
 from pipelines.records import Clip, ClipOutcome, to_row
 from pipelines.segments import SegmentsConfig
 from pipelines.shards import ShardFolder
+from pipelines.storage import content_digest
 from pipelines.synthesis.write import truth_path
 from pipelines.vad import VadConfig
 
@@ -177,7 +178,8 @@ def test_a_worker_takes_a_row_and_returns_what_became_of_it(
 ) -> None:
     worker = ClipWorker(str(tmp_path), **SETTINGS)
     try:
-        told = worker({**to_row(done.clip), "key": "k"})
+        content = content_digest(Path(done.clip.path))
+        told = worker({**to_row(done.clip), "key": "k", "content": content})
     finally:
         worker.processor.close()
     outcome = ShardFolder(tmp_path).outcome("k")
@@ -310,6 +312,53 @@ def test_without_voice_the_whole_clip_is_used_and_the_outcome_says_so(
     outcome = processor.process(clip_at(mute), kind)
     assert (outcome.status, outcome.reason, outcome.voice_found) == ("ok", "no_voice", False)
     assert (outcome.voice_start_s, outcome.voice_end_s) == (0.0, samples.size / 16000)
+    assert outcome.detail == (
+        "the sound is silence"
+        if kind == "silence"
+        else "nothing stands out of sound at -26 dB of full scale"
+    )
+
+
+def test_what_is_known_of_a_clip_is_told_where_it_is_dropped_as_well(
+    done: Processed, processor: ClipProcessor, tmp_path: Path
+) -> None:
+    samples = np.zeros_like(sound_of(done.clip.path))
+    mute = with_sound(Path(done.clip.path), tmp_path / "mute.avi", samples)
+    detector, processor.detector = processor.detector, NoFaces()
+    outcome = processor.process(clip_at(mute), "nobody")
+    processor.detector = detector
+    assert (outcome.status, outcome.reason) == ("dropped", "no_face")
+    assert outcome.detail.endswith("; the sound is silence")
+
+
+class NoFaces:
+    """Finds nobody."""
+
+    def detect(self, frames: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
+        return [np.zeros((0, 5), np.float32) for _ in frames]
+
+
+def test_a_file_that_changes_or_goes_while_it_is_worked_on_is_left_to_the_next_run(
+    done: Processed, processor: ClipProcessor, tmp_path: Path
+) -> None:
+    path = tmp_path / "clip.avi"
+    path.write_bytes(Path(done.clip.path).read_bytes())
+    clip = replace(done.clip, path=str(path))
+    content = content_digest(path)
+
+    def process(content: str) -> ClipOutcome:
+        return processor.process(clip, "changing", content)
+
+    assert process(content).status == "ok"
+    path.write_bytes(path.read_bytes() + b"more")
+    changed = process(content)
+    path.unlink()
+    gone = process(content)
+    for outcome in (changed, gone):
+        assert (outcome.status, outcome.reason, outcome.transient) == ("failed", "changed", True)
+    # What was not there when the run began is missing for good.
+    missing = process(content_digest(path))
+    assert (missing.reason, missing.transient) == ("missing_file", False)
 
 
 class Run:

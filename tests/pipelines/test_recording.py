@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import soxr
 
-from pipelines.recording import mended
+from pipelines.recording import mended, without_voice
 
 RATE = 16000
 
@@ -62,3 +62,16 @@ def test_both_faults_are_said() -> None:
 def test_nothing_has_no_fault() -> None:
     assert mended(np.zeros(0, np.float32))[1] == []
     assert mended(np.zeros(100, np.float32))[1] == []
+
+
+def test_clipping_below_full_scale_is_said_and_a_swelling_voice_is_not_taken_for_it() -> None:
+    _, notes = mended(np.clip(voiced(2.0), -0.7, 0.7))
+    assert len(notes) == 1
+    assert notes[0].endswith("of samples at 70 % of full scale)")
+    assert mended(voiced(0.1))[1] == []
+
+
+def test_what_there_is_instead_of_a_voice_is_said() -> None:
+    assert without_voice(np.zeros(100, np.float32)) == "the sound is silence"
+    half = np.full(100, 0.5, np.float32)
+    assert without_voice(half) == "nothing stands out of sound at -6 dB of full scale"

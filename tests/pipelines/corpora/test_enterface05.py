@@ -88,6 +88,14 @@ def test_trees_of_other_shapes_say_the_same(path: str, tmp_path: Path) -> None:
     assert clip.clip_id == path.rpartition(".")[0]
 
 
+@pytest.mark.parametrize("copy", ["s8_an_1 (copy).avi", "s8_an_1_conv.avi", "other.mp4"])
+def test_a_sentence_is_one_clip_whatever_lies_in_its_folder(copy: str, tmp_path: Path) -> None:
+    folder = "subject 8/anger/sentence 1"
+    listing = read(plant(tmp_path, [f"{folder}/s8_an_1.avi", f"{folder}/{copy}"]))
+    assert [Path(clip.path).name for clip in listing.clips] == ["s8_an_1.avi"]
+    assert [remark.path for remark in listing.left_out] == [f"{folder}/{copy}"]
+
+
 def test_a_name_of_another_person_or_emotion_is_said(tmp_path: Path) -> None:
     listing = read(plant(tmp_path, ["subject 7/fear/sentence 1/s8_sa_1.avi"]))
     assert [remark.what for remark in listing.irregular if remark.path] == [

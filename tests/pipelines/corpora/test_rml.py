@@ -85,6 +85,26 @@ def test_folders_of_languages_may_lie_above_the_subjects(tmp_path: Path) -> None
     assert listing.left_out == ()
 
 
+@pytest.mark.parametrize("folder", ["s2_Urdu", "s2 (urdu)", "s2/Urdu/Urdu", "s2/Copy of Urdu"])
+def test_a_language_is_known_however_its_folder_is_written(folder: str, tmp_path: Path) -> None:
+    (clip,) = read(plant(tmp_path, [f"{folder}/an1.avi"])).clips
+    assert (clip.subject, clip.attributes) == ("s2", {"language": "Urdu"})
+
+
+def test_a_folder_that_is_no_language_is_kept_and_said(tmp_path: Path) -> None:
+    listing = read(plant(tmp_path, ["s1/anger/an9.avi"]))
+    assert listing.clips[0].attributes == {"language": "anger"}
+    (what,) = [remark.what for remark in listing.irregular if remark.path]
+    assert what == "its folder (anger) has the name of no language of the corpus: kept so"
+
+
+def test_a_copied_folder_and_a_padded_number_are_the_same_recording(tmp_path: Path) -> None:
+    twice = ["s2/English/an1.avi", "s2/Copy of English/an1.avi", "s2/English/an01.avi"]
+    listing = read(plant(tmp_path, twice))
+    assert len(listing.clips) == 1
+    assert len(listing.left_out) == 2
+
+
 def test_a_half_of_the_corpus_is_read_and_said_to_be_one(whole: Path) -> None:
     listing = read(whole / "rml-1")
     assert len(listing.clips) == 407
