@@ -58,7 +58,8 @@ def region_of_interest() -> dict[str, Any]:
         "b": "every frame of the clip, then those of the region are kept",
         "work": f"{len(clips)} clips of {SECONDS} s with {SPEECH_SECONDS} s of speech, "
         f"{WIDTH}x{HEIGHT}, {FRAME_RATE} frames/s, one process; most that can be had: "
-        f"{SECONDS / (SPEECH_SECONDS + 0.4):.2f}",
+        f"{SECONDS / (SPEECH_SECONDS + 0.4):.2f}, and 1.81 as frames at the end of the region that "
+        "no segment shows are not decoded either",
         "detectors": rows,
         **rows["haar"],
     }
