@@ -42,10 +42,9 @@ from pipelines.vad import VadConfig, detect_voice
 WIDTH, HEIGHT = 720, 480
 """Of RML's clips."""
 SECONDS, SPEECH_SECONDS = 5.0, 2.5
-VOICE_STARTS_S = (SECONDS - SPEECH_SECONDS) / 2
 REGION_CLIPS = 4
 RAY_CLIPS = 28
-MEMORY_CLIPS, MEMORY_FIRST = 1000, 100
+MEMORY_CLIPS, MEMORY_FIRST, MEMORY_SECONDS = 1000, 100, 2.0
 
 
 def region_of_interest() -> dict[str, Any]:
@@ -197,7 +196,7 @@ def _time_steps(clips: Sequence[Clip], shards: Path, detector: str) -> dict[str,
 def memory() -> dict[str, Any]:
     """Resident memory of a worker and its decoder over 1,000 clips."""
     with tempfile.TemporaryDirectory() as name:
-        clips = make_clips(Path(name), 20)
+        clips = make_clips(Path(name), 20, MEMORY_SECONDS)
         spawn = multiprocessing.get_context("spawn")
         ours, theirs = spawn.Pipe()
         worker = spawn.Process(target=_watch_memory, args=(theirs, [asdict(c) for c in clips]))
@@ -209,8 +208,8 @@ def memory() -> dict[str, Any]:
     early = statistics.median(own for own, _ in mebibytes[MEMORY_FIRST - 10 : MEMORY_FIRST])
     late = statistics.median(own for own, _ in mebibytes[-10:])
     return {
-        "work": f"{MEMORY_CLIPS} clips of {SECONDS} s, {WIDTH}x{HEIGHT}, by one worker with the "
-        "haar detector",
+        "work": f"{MEMORY_CLIPS} times one of 20 clips of {MEMORY_SECONDS} s, {WIDTH}x{HEIGHT}, by "
+        "one worker's process with the haar detector, and its decoder",
         "worker_mib_after_100": round(early, 1),
         "worker_mib_at_the_end": round(late, 1),
         "growth": round(late / early - 1, 4),
@@ -242,12 +241,12 @@ def _resident(process: int) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def make_clips(folder: Path, count: int) -> list[Clip]:
-    """Write clips of 5 s with 2.5 s of speech in the form of RML's: AVI, MPEG-4, PCM."""
+def make_clips(folder: Path, count: int, seconds: float = SECONDS) -> list[Clip]:
+    """Write clips of which half is speech in the form of RML's: AVI, MPEG-4, PCM."""
     timing = Timing(
-        frames=round(SECONDS * FRAME_RATE),
-        voice_start_s=VOICE_STARTS_S,
-        voice_end_s=VOICE_STARTS_S + SPEECH_SECONDS,
+        frames=round(seconds * FRAME_RATE),
+        voice_start_s=seconds / 4,
+        voice_end_s=seconds * 3 / 4,
     )
     clips = []
     for index in range(count):
