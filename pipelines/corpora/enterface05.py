@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipelines.corpora.folder import CorpusFile, CorpusFolder
-from pipelines.corpora.tree import CorpusListing, CorpusSettings, Published, Take, read_tree
+from pipelines.corpora.folder import CorpusFile
+from pipelines.corpora.tree import CorpusListing, CorpusSettings, Published, Take, read_folder
 
 EMOTIONS = {
     "an": "anger",
@@ -47,10 +47,7 @@ def read(config: Enterface05Config) -> CorpusListing:
     Raises:
         UsageError: there is no such folder, or no clip in it.
     """
-    folder = CorpusFolder.open(config.root, EXPECTED)
-    return read_tree(
-        folder,
-        folder.files(),
+    return read_folder(
         config,
         expected=EXPECTED,
         take_of=take_of,

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from functools import partial
 
-from pipelines.corpora.folder import CorpusFile, CorpusFolder
-from pipelines.corpora.tree import CorpusListing, CorpusSettings, Published, Take, read_tree
+from pipelines.corpora.folder import CorpusFile
+from pipelines.corpora.tree import CorpusListing, CorpusSettings, Published, Take, read_folder
 from pipelines.errors import require_one_of
 
 EMOTIONS = {
@@ -62,10 +62,7 @@ def read(config: RavdessConfig) -> CorpusListing:
     Raises:
         UsageError: there is no such folder, or no clip in it.
     """
-    folder = CorpusFolder.open(config.root, EXPECTED)
-    return read_tree(
-        folder,
-        folder.files(),
+    return read_folder(
         config,
         expected=EXPECTED,
         take_of=partial(take_of, vocal_channel=config.vocal_channel),

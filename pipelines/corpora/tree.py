@@ -96,6 +96,20 @@ TakeReader = Callable[[CorpusFile], Take | str]
 """Returns what a video file's path says, or why it is no clip."""
 
 
+def read_folder(
+    settings: CorpusSettings, *, expected: str, take_of: TakeReader, published: Published
+) -> CorpusListing:
+    """Return the clips under `settings.root`, whatever folders are around them; see `read_tree`.
+
+    Raises:
+        UsageError: there is no such folder, or no clip in it.
+    """
+    folder = CorpusFolder.open(settings.root, expected)
+    return read_tree(
+        folder, folder.files(), settings, expected=expected, take_of=take_of, published=published
+    )
+
+
 def read_tree(
     folder: CorpusFolder,
     files: Sequence[CorpusFile],
