@@ -28,7 +28,8 @@ register_schema("study_schema", StudyConfig)
 def config_digest(config: StudyConfig) -> str:
     """Return a digest of the settings that change results, and of no others."""
     training = to_plain(config.training)
-    del training["cache_mb"]
+    for name in ("cache_mb", "checkpoint_seconds"):
+        del training[name]
     model = to_plain(config.model)
     weights = Path(config.model.weights).expanduser()
     if weights.is_file():
@@ -38,6 +39,9 @@ def config_digest(config: StudyConfig) -> str:
         "model": model,
         "fusion": to_plain(config.fusion),
         "training": training,
+        # A trunk that is trained as a whole leaves no features to store.
+        "features": {} if config.training.trunk == "full" else to_plain(config.features),
+        "extract_threads": 0 if config.training.trunk == "full" else config.cluster.extract_cpus,
         "protocol": to_plain(config.protocol),
         "seed": config.seed,
         "arithmetic_version": TRAINING_VERSION,

@@ -7,6 +7,7 @@ from itertools import combinations
 
 from harness.splits import LOSO, Plan, ProtocolConfig, Split
 from pipelines.errors import UsageError
+from pipelines.inputs import CHOOSE_PHASES, FIT_PHASES, TEST_PHASE
 
 
 class LeakError(UsageError):
@@ -52,7 +53,7 @@ def check_reads(split: Split, reads: Mapping[str, Iterable[str]]) -> None:
     Raises:
         LeakError: a phase that fits or chooses read a test clip, or a clip that was not its own.
     """
-    allowed = allowed_reads(split)
+    allowed = allowed_reads(split.train, split.validation, split.test)
     for phase, clip_ids in reads.items():
         if phase not in allowed:
             raise LeakError(f"split {split.split_id}: unknown phase {phase} read clips")
@@ -80,17 +81,14 @@ def check_fitted(split: Split, fitted: Mapping[str, Iterable[str]]) -> None:
             )
 
 
-def allowed_reads(split: Split) -> dict[str, frozenset[str]]:
-    """Return which clips each phase of the training may read."""
-    train, validation, test = (
-        frozenset(part) for part in (split.train, split.validation, split.test)
-    )
+def allowed_reads(
+    train: Iterable[str], validation: Iterable[str], test: Iterable[str]
+) -> dict[str, frozenset[str]]:
+    """Return which clips each phase of a split's training may read."""
     return {
-        "stage1_fit": train,
-        "stage1_choose": validation,
-        "stage2_fit": train,
-        "stage2_choose": validation,
-        "test": test,
+        **dict.fromkeys(FIT_PHASES, frozenset(train)),
+        **dict.fromkeys(CHOOSE_PHASES, frozenset(validation)),
+        TEST_PHASE: frozenset(test),
     }
 
 

@@ -34,6 +34,8 @@ class Entry:
     fitted: dict[str, list[str]] = field(default_factory=dict)
     """What was fitted besides the networks -> ids of the clips that it was fitted on."""
     warnings: list[str] = field(default_factory=list)
+    resumed: dict[str, int] = field(default_factory=dict)
+    """Network -> epochs that another process had done before this one went on."""
     seconds: dict[str, float] = field(default_factory=dict)
     device: str = ""
     threads: int = 0
@@ -61,6 +63,7 @@ class Ledger:
                 reads=result.reads,
                 fitted=result.fitted,
                 warnings=result.warnings,
+                resumed=result.resumed,
                 seconds=result.seconds,
                 device=device,
                 threads=threads,

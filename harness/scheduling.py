@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,13 @@ from ray.tune import FailureConfig, RunConfig, TuneConfig, Tuner
 
 from harness.ledger import Ledger
 from harness.splits import Split
-from harness.trial import train_split
-from pipelines.config import PipelineConfig, to_plain
+from harness.trial import Trial, run_trial
+from pipelines.clip_reading import ClipPlaces
+from pipelines.config import PipelineConfig
 from pipelines.errors import StoppedError
 from pipelines.shards import ShardSet
 from pipelines.split_task import SplitTask
+from pipelines.trunk_recipe import TrunkRecipe
 
 LEAST_FREE_BYTES = 16 * 2**20
 """With less than this on its disk a study that breaks is taken to have broken for that."""
@@ -42,6 +43,8 @@ def run_splits(
     *,
     config: PipelineConfig,
     shards: ShardSet,
+    places: ClipPlaces,
+    frozen_audio: TrunkRecipe | None,
     classes: Sequence[str],
     folder: Path,
     study_digest: str,
@@ -53,7 +56,9 @@ def run_splits(
     Args:
         splits: those still to do.
         config: settings of networks, training and cluster.
-        shards: where the clips are.
+        shards: the clips' labels and keys.
+        places: where trials read the clips.
+        frozen_audio: makes features of audio images that each split standardises for itself.
         classes: all labels, in order.
         folder: the study's folder.
         study_digest: marks the entries of this study.
@@ -62,26 +67,30 @@ def run_splits(
     """
     labels = {outcome.clip_id: outcome.emotion for outcome in shards.usable}
     ledger = Ledger(folder / "splits")
-    trials = [
-        {
-            "split": asdict(split),
-            "task": asdict(split_task(split, labels, classes)),
-            "keys": {
+    scratch = folder / "tune"
+    # A file a trial: Tune copies what it is handed into each of its own records, many times over.
+    files = {split.split_id: scratch / "tasks" / f"{split.split_id}.json" for split in splits}
+    for split in splits:
+        trial = Trial(
+            task=split_task(split, labels, classes),
+            keys={
                 clip_id: shards.keys[clip_id]
                 for clip_id in (*split.train, *split.validation, *split.test)
             },
-            "shards": str(shards.folder.root),
-            "splits": str(ledger.folder),
-            "model": to_plain(config.model),
-            "fusion": to_plain(config.fusion),
-            "training": to_plain(config.training),
-            "threads": config.cluster.trial_cpus,
-            "gpus": config.cluster.trial_gpus,
-            "study_digest": study_digest,
-        }
-        for split in splits
+            places=places,
+            model=config.model,
+            fusion=config.fusion,
+            training=config.training,
+            frozen_audio=frozen_audio,
+            threads=config.cluster.trial_cpus,
+            gpus=config.cluster.trial_gpus,
+            study_digest=study_digest,
+            folder=str(folder),
+        )
+        trial.write(files[split.split_id])
+    trials = [
+        {"split_id": split_id, "file": str(file)} for split_id, file in files.items()
     ]
-    scratch = folder / "tune"
     tuner = Tuner(
         tune.with_resources(
             _trainable, {"cpu": config.cluster.trial_cpus, "gpu": config.cluster.trial_gpus}
@@ -112,7 +121,7 @@ def run_splits(
         ) from error
     for number in range(len(results)):
         result = results[number]
-        split_id = result.config["trial"]["task"]["split_id"] if result.config else ""
+        split_id = result.config["trial"]["split_id"] if result.config else ""
         if result.error is not None and split_id:
             ledger.record_failure(split_id, _last_line(result.error), study_digest)
     # A trial that Tune lost is no entry at all: it must not be missed either.
@@ -123,11 +132,11 @@ def run_splits(
 
 
 def _trainable(config: dict[str, Any]) -> None:
-    train_split(config["trial"])
+    run_trial(config["trial"]["file"])
 
 
 def _trial_name(trial: Any) -> str:
-    return str(trial.config["trial"]["task"]["split_id"])
+    return str(trial.config["trial"]["split_id"])
 
 
 def _last_line(error: BaseException) -> str:

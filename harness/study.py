@@ -20,14 +20,18 @@ from harness.scheduling import run_splits
 from harness.splits import Plan, Split, check_divisible, plan_splits
 from harness.tracking import Tracker
 from pipelines.command_line import run_command
-from pipelines.config import CONF, compose_config, describe_settings, to_plain, to_yaml
+from pipelines.clip_reading import ClipPlaces
+from pipelines.config import CONF, compose_config, describe_settings, resolve, to_plain, to_yaml
 from pipelines.corpus_plan import CorpusPlan
 from pipelines.errors import require
-from pipelines.networks.backbones import build_backbone
+from pipelines.extract import FeaturePlan, extract_features
+from pipelines.networks.backbone import backbone_class, build_backbone
+from pipelines.networks.frozen import LAYERS
 from pipelines.preprocess import prepare
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
 from pipelines.shards import ShardSet
+from pipelines.trunk_recipe import TrunkRecipe
 from pipelines.storage import claim, digest_of, require_folder, write_json, write_text
 
 ALL_DONE, SOME_FAILED = 0, 1
@@ -38,8 +42,10 @@ VOICELESS_SHARE = 0.05
 class Study:
     """One configuration on one corpus of shards, in its folder."""
 
-    def __init__(self, config: StudyConfig, shards: ShardSet) -> None:
-        self.config, self.shards = config, shards
+    def __init__(
+        self, config: StudyConfig, shards: ShardSet, features: FeaturePlan | None
+    ) -> None:
+        self.config, self.shards, self.features = config, shards, features
         self.digests = {"config_digest": config_digest(config), "data_digest": shards.data_digest}
         self.digest = digest_of(self.digests)
         corpus = str(config.corpus.name)
@@ -109,6 +115,26 @@ class Study:
             "test/clips": float(len(true)),
         }
 
+    @property
+    def places(self) -> ClipPlaces:
+        """Where trials read the clips: pixels, or features where (a part of) the trunk is frozen."""
+        model = self.config.model
+        return ClipPlaces(
+            shards=str(self.shards.folder.root),
+            modalities=model.used_modalities,
+            face_size=backbone_class(model.backbone).face_size,
+            rescaling=self.config.training.rescaling,
+            **(self.features.places() if self.features else {}),
+        )
+
+    @property
+    def frozen_audio(self) -> TrunkRecipe | None:
+        """What makes features of audio images that each split standardises by its own clips."""
+        standardised = self.config.training.rescaling == "standardised"
+        if self.features is None or not standardised:
+            return None
+        return self.features.recipe
+
     def parameters(self) -> dict[str, Any]:
         """Return the settings that people filter runs by."""
         config = self.config
@@ -135,21 +161,26 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
     Raises:
         UsageError: the request itself is wrong; nothing has been trained.
     """
+    resolve(config)
     corpus_plan = CorpusPlan(config)
     check_divisible(corpus_plan.clips, config.protocol)
-    if config.model.weights != "none":
-        build_backbone(config.model)  # weights that can't be had are said now, not in each trial
+    # Weights that can't be had are said now, not in each trial.
+    features = FeaturePlan(config) if config.training.trunk in LAYERS else None
+    if features is None:
+        build_backbone(config.model)
     corpus_plan.require_ready()
     require_folder("paths.runs", config.paths.runs)
     with ray_session(config.cluster, verbose=verbose) as place:
         check_trial_fits(config.cluster, place)
         reporter.line(f"running on {place}")
         shards = prepare(corpus_plan, place, reporter)
-        study = Study(config, shards)
+        study = Study(config, shards, features)
         plan = study.open_folder()
         todo = [s for s in plan.splits if not study.ledger.is_done(s.split_id, study.digest)]
         tracker = _tracker(study)
         tracker.start(study.parameters())
+        if todo and features is not None:
+            extract_features(features, shards, config, place, reporter)
         _train(study, plan, todo, tracker, reporter)
     for split in plan.splits:
         entry = study.ledger.entry(split.split_id)
@@ -215,6 +246,8 @@ def _train(
             todo,
             config=study.config,
             shards=study.shards,
+            places=study.places,
+            frozen_audio=study.frozen_audio,
             classes=study.classes,
             folder=study.folder,
             study_digest=study.digest,

@@ -1,4 +1,4 @@
-"""One split as a Tune trial: reads Parquet, trains, writes its entry of the ledger.
+"""One split as a Tune trial: reads what it needs, trains, writes its entry of the ledger.
 
 A trial gets the labels of its training and validation clips and no others: the driver joins those
 of the test clips to the predictions. The process is reused for further splits, and so are the
@@ -7,7 +7,11 @@ clips that it has read.
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,84 +21,129 @@ from ray import tune
 
 from harness.leakage import allowed_reads
 from harness.ledger import Ledger
-from harness.splits import Split
-from pipelines.inputs import ClipCache, ClipTensors, Wall, to_tensors
-from pipelines.networks.backbones import BACKBONES, ModelConfig
+from pipelines.checkpoints import Checkpoints
+from pipelines.clip_reading import ClipPlaces, ClipReader
+from pipelines.inputs import ClipCache, Wall
+from pipelines.networks.backbone import ModelConfig
+from pipelines.networks.frozen import FrozenTrunk
 from pipelines.networks.fusion import FusionConfig
-from pipelines.shards import ShardFolder
-from pipelines.split_task import SplitTask
-from pipelines.training import SplitTraining, TrainingConfig
+from pipelines.split_task import Row, SplitTask
+from pipelines.storage import write_json
+from pipelines.training import SplitTraining
+from pipelines.training_config import TrainingConfig
+from pipelines.trunk_recipe import TrunkRecipe
+
+REPORT_SECONDS = 1.0
+"""Between two reports to Tune, which handles each of them in the driver."""
 
 
-def train_split(trial: dict[str, Any]) -> None:
-    """Train and predict one split.
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """All that a trial is told."""
 
-    Args:
-        trial: `split` and `task` (dictionaries of Split and SplitTask), `keys` (clip_id -> shard
-            key), `shards`, `splits` (folders), `model`, `fusion`, `training` (settings), `threads`,
-            `gpus`, `study_digest`.
-    """
-    device = _device(trial["threads"], trial["gpus"])
-    task = _task(trial["task"])
-    split = Split(**trial["split"])
-    model = ModelConfig(**trial["model"])
-    training = TrainingConfig(**trial["training"])
-    cache = _clip_cache(
-        trial["shards"], BACKBONES[model.backbone].face_size, training.rescaling, training.cache_mb
-    )
-    cache.keys.update(trial["keys"])
-    epochs = {"total": 0}
+    task: SplitTask
+    keys: dict[str, str]
+    """clip_id -> key of its shards, for the clips of the split."""
+    places: ClipPlaces
+    model: ModelConfig
+    fusion: FusionConfig
+    training: TrainingConfig
+    frozen_audio: TrunkRecipe | None
+    """Makes features of audio images that the split itself standardises."""
+    threads: int
+    gpus: float
+    study_digest: str
+    folder: str
+    """Of the study."""
 
-    def on_epoch(row: dict[str, float | int | str]) -> None:
-        epochs["total"] += 1
-        tune.report({"split_id": task.split_id, "epochs": epochs["total"], "done": 0, **row})
+    @property
+    def checkpoints(self) -> Path:
+        """Where the split goes on after its process was killed."""
+        return Path(self.folder) / "checkpoints" / self.task.split_id
 
+    def write(self, path: Path) -> None:
+        """Write the trial for the process that will run it, on whichever host."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Trial:
+        """Read what `write` wrote."""
+        value = json.loads(path.read_text())
+        recipe = value["frozen_audio"]
+        if recipe is not None:
+            recipe = TrunkRecipe(**{**recipe, "model": ModelConfig(**recipe["model"])})
+        places = value["places"]
+        return cls(
+            **{
+                **value,
+                "task": SplitTask.from_plain(value["task"]),
+                "places": ClipPlaces(**{**places, "modalities": tuple(places["modalities"])}),
+                "model": ModelConfig(**value["model"]),
+                "fusion": FusionConfig(**value["fusion"]),
+                "training": TrainingConfig(**value["training"]),
+                "frozen_audio": recipe,
+            }
+        )
+
+
+def run_trial(path: str) -> None:
+    """Train and predict the split of a trial's file, and enter it in the ledger."""
+    trial = Trial.read(Path(path))
+    device = _device(trial.threads, trial.gpus)
+    task = trial.task
+    cache, reader = _clips(trial.places, trial.training.cache_mb, device.type)
+    reader.keys.update(trial.keys)
+    reports = _Reports(task.split_id)
     result = SplitTraining(
         task,
-        Wall(clips=cache, allowed=allowed_reads(split)),
-        model=model,
-        fusion=FusionConfig(**trial["fusion"]),
-        training=training,
+        Wall(clips=cache, allowed=allowed_reads(task.train_ids, task.validation_ids, task.test)),
+        model=trial.model,
+        fusion=trial.fusion,
+        training=trial.training,
         device=device,
-        on_epoch=on_epoch,
+        frozen_audio=_frozen(trial.frozen_audio) if trial.frozen_audio else None,
+        checkpoints=Checkpoints(
+            trial.checkpoints, trial.study_digest, trial.training.checkpoint_seconds
+        ),
+        on_epoch=reports.note,
     ).run()
-    Ledger(Path(trial["splits"])).record(
+    Ledger(Path(trial.folder) / "splits").record(
         task,
         result,
-        study_digest=trial["study_digest"],
+        study_digest=trial.study_digest,
         device=_device_name(device),
-        threads=trial["threads"],
+        threads=trial.threads,
     )
-    tune.report({"split_id": task.split_id, "epochs": epochs["total"], "done": 1})
+    shutil.rmtree(trial.checkpoints, ignore_errors=True)
+    reports.end()
 
 
-class ShardClips(ClipCache):
-    """Clips of one shard folder, by id; knows the keys of those that its trials may ask for."""
+class _Reports:
+    """Tells Tune how far a trial is, now and then: what counts is in the ledger."""
 
-    def __init__(self, root: str, face_size: int | None, rescaling: str, limit_bytes: int) -> None:
-        self.keys: dict[str, str] = {}
-        folder = ShardFolder(root)
+    def __init__(self, split_id: str) -> None:
+        self.split_id, self.epochs, self._last = split_id, 0, time.monotonic()
 
-        def read(clip_id: str) -> ClipTensors:
-            arrays = folder.read(self.keys[clip_id], clip_id)
-            return to_tensors(arrays, face_size=face_size, rescaling=rescaling)
+    def note(self, row: Row) -> None:
+        self.epochs += 1
+        if time.monotonic() - self._last >= REPORT_SECONDS:
+            self._last = time.monotonic()
+            tune.report({"split_id": self.split_id, "epochs": self.epochs, "done": 0})
 
-        super().__init__(read, limit_bytes)
+    def end(self) -> None:
+        tune.report({"split_id": self.split_id, "epochs": self.epochs, "done": 1})
 
 
 @lru_cache(maxsize=1)
-def _clip_cache(root: str, face_size: int | None, rescaling: str, cache_mb: int) -> ShardClips:
-    return ShardClips(root, face_size, rescaling, cache_mb * 2**20)
+def _clips(places: ClipPlaces, cache_mb: int, device: str) -> tuple[ClipCache, ClipReader]:
+    """Return the clips that this process holds, for this split and for those that follow."""
+    reader = ClipReader(places=places, device=torch.device(device))
+    return ClipCache(reader, cache_mb * 2**20), reader
 
 
-def _task(value: dict[str, Any]) -> SplitTask:
-    pairs = {
-        name: tuple((clip_id, label) for clip_id, label in value[name])
-        for name in ("train", "validation")
-    }
-    return SplitTask(
-        **{**value, **pairs, "classes": tuple(value["classes"]), "test": tuple(value["test"])}
-    )
+def _frozen(recipe: TrunkRecipe) -> FrozenTrunk:
+    trunk, _ = recipe.build()
+    return trunk
 
 
 def _device(threads: int, gpus: float) -> torch.device:

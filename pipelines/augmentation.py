@@ -24,8 +24,8 @@ def augmented(clip: ClipTensors, generator: torch.Generator) -> ClipTensors:
     """Return a variation of a clip: one for all its frames, so that nothing flickers."""
     return replace(
         clip,
-        crops=_vary_faces(clip.crops, generator),
-        audio_images=_mask_audio(clip.audio_images, generator),
+        frames=_vary_faces(clip.frames, generator),
+        audio=_mask_audio(clip.audio, generator),
     )
 
 
@@ -41,8 +41,8 @@ def draw_segments(clip: ClipTensors, count: int, generator: torch.Generator) -> 
     frames, indices = torch.unique(clip.frame_indices[drawn], return_inverse=True)
     return replace(
         clip,
-        crops=clip.crops[frames],
-        audio_images=clip.audio_images[drawn],
+        frames=clip.frames[frames],
+        audio=clip.audio[drawn],
         frame_indices=indices,
     )
 

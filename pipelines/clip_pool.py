@@ -15,7 +15,13 @@ Row = dict[str, Any]
 
 
 def map_clips(
-    worker: type, arguments: Mapping[str, Any], rows: Sequence[Row], workers: int
+    worker: type,
+    arguments: Mapping[str, Any],
+    rows: Sequence[Row],
+    workers: int,
+    *,
+    cpus: int = 1,
+    gpus: float = 0.0,
 ) -> Iterator[Row]:
     """Send rows through a pool of actors and yield what comes back, as it comes.
 
@@ -24,7 +30,9 @@ def map_clips(
             `clip_id`. Its constructor must not raise.
         arguments: of the constructor.
         rows: each with a `clip_id` of its own.
-        workers: actors, each of one CPU.
+        workers: actors.
+        cpus: of each actor.
+        gpus: of each actor.
 
     Yields:
         The returned rows; for a row whose worker died twice, `{"clip_id": ..., "lost": True}`.
@@ -33,7 +41,9 @@ def map_clips(
     for in_flight in (None, 1):
         if left:
             pending = [left[clip_id] for clip_id in sorted(left)] if in_flight else list(rows)
-            for answer in _pass(worker, arguments, pending, workers, in_flight):
+            for answer in _pass(
+                worker, arguments, pending, workers, in_flight, {"num_cpus": cpus, "num_gpus": gpus}
+            ):
                 del left[answer["clip_id"]]
                 yield answer
     for clip_id in sorted(left):
@@ -46,6 +56,7 @@ def _pass(
     rows: Sequence[Row],
     workers: int,
     in_flight: int | None,
+    resources: Mapping[str, float],
 ) -> Iterator[Row]:
     import ray
 
@@ -58,7 +69,7 @@ def _pass(
         compute=ray.data.ActorPoolStrategy(
             size=max(1, min(workers, len(rows))), max_tasks_in_flight_per_actor=in_flight
         ),
-        num_cpus=1,
         max_task_retries=0,
+        **resources,
     )
     yield from mapped.iter_rows()

@@ -24,13 +24,15 @@ from omegaconf.errors import OmegaConfBaseException
 from pipelines.corpora.listing import CORPUS_CONFIGS
 from pipelines.errors import UsageError, require, require_one_of
 from pipelines.faces import FacesConfig
+from pipelines.feature_store import FeaturesConfig
 from pipelines.mfcc import MfccConfig
 from pipelines.networks.backbones import ModelConfig
 from pipelines.networks.fusion import FusionConfig
 from pipelines.process import PreprocessConfig
 from pipelines.segments import SegmentsConfig
 from pipelines.session import ClusterConfig
-from pipelines.training import TrainingConfig
+from pipelines.precision import resolve_precision
+from pipelines.training_config import TrainingConfig
 from pipelines.vad import VadConfig
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -63,6 +65,7 @@ class PipelineConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     name: str | None = None
     """Names the study and its folder; unset: made from corpus, protocol and configuration."""
@@ -109,6 +112,13 @@ def compose_config(primary: str, schema: type[ConfigT], overrides: Sequence[str]
     if isinstance(composed, PipelineConfig):
         _make_paths_absolute(composed)
     return composed
+
+
+def resolve(config: PipelineConfig) -> None:
+    """Settle what depends on the hardware, once for all processes of a study."""
+    config.training.precision = resolve_precision(
+        config.training.precision, on_gpu=config.cluster.trial_gpus > 0
+    )
 
 
 def _make_paths_absolute(config: PipelineConfig) -> None:

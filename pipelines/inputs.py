@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,49 +16,70 @@ from pipelines.mfcc import RESCALINGS, rescale
 from pipelines.networks.backbones import shrink_crops
 from pipelines.records import ClipArrays
 
+FIT_PHASES = ("stage1_fit", "stage2_fit")
+"""Phases that learn from clips, by stage."""
+CHOOSE_PHASES = ("stage1_choose", "stage2_choose")
+"""Phases that choose an epoch by clips, by stage."""
+TEST_PHASE = "test"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClipTensors:
-    """One clip on the CPU, ready for the networks."""
+    """One clip, ready for the networks: its pixels, or what a frozen trunk made of them."""
 
     clip_id: str
-    crops: Tensor
-    """uint8 [n, 3, side, side] RGB, each unique frame once."""
-    audio_images: Tensor
-    """uint8 [segments, 3, 64, 64]: static, delta, delta-delta in 0-255 (section 3.2); float16 and
-    unscaled where the training still has to standardise them."""
+    frames: Tensor
+    """Each unique frame once: face crops uint8 [n, 3, side, side] RGB, or features [n, size]."""
+    audio: Tensor
+    """Each segment: its audio image uint8 [segments, 3, 64, 64] of static, delta and delta-delta in
+    0-255 (section 3.2), float16 and unscaled where the training still has to standardise it; or
+    features [segments, size]."""
     frame_indices: Tensor
-    """int64 [segments, 20] into `crops`."""
+    """int64 [segments, 20] into `frames`."""
 
     @property
     def segments(self) -> int:
         """Number of segments."""
-        return len(self.audio_images)
+        return len(self.frame_indices)
 
     @property
     def bytes(self) -> int:
         """Memory that the tensors take."""
-        tensors = (self.crops, self.audio_images, self.frame_indices)
+        tensors = (self.frames, self.audio, self.frame_indices)
         return sum(tensor.element_size() * tensor.numel() for tensor in tensors)
 
 
 def to_tensors(arrays: ClipArrays, *, face_size: int | None, rescaling: str) -> ClipTensors:
-    """Shrink the crops and rescale the audio images, as the training wants them.
-
-    With `standardised` the images stay as they are: how to rescale them depends on the split.
-    """
-    require_one_of("rescaling", rescaling, RESCALINGS)
-    crops = torch.from_numpy(arrays.crops.copy()).permute(0, 3, 1, 2)
-    if rescaling == "standardised":
-        images = torch.from_numpy(arrays.mfcc.copy())
-    else:
-        images = torch.from_numpy(rescale(arrays.mfcc, rescaling)).round().to(torch.uint8)
+    """Shrink the crops and rescale the audio images, as the training wants them."""
     return ClipTensors(
         clip_id=arrays.clip_id,
-        crops=shrink_crops(crops, face_size).contiguous(),
-        audio_images=images.permute(0, 3, 1, 2).contiguous(),
-        frame_indices=torch.from_numpy(arrays.frame_indices.astype("int64")),
+        frames=frame_tensor(arrays.crops, face_size),
+        audio=audio_tensor(arrays.mfcc, rescaling),
+        frame_indices=index_tensor(arrays.frame_indices),
     )
+
+
+def frame_tensor(crops: npt.NDArray[np.uint8], face_size: int | None) -> Tensor:
+    """Return crops [n, side, side, 3] as uint8 [n, 3, face_size, face_size]."""
+    return shrink_crops(torch.from_numpy(crops.copy()).permute(0, 3, 1, 2), face_size).contiguous()
+
+
+def audio_tensor(mfcc: npt.NDArray[np.float16], rescaling: str) -> Tensor:
+    """Return audio images [segments, rows, columns, 3] channels first, in 0-255.
+
+    With `standardised` they stay as they are: how to rescale them depends on the split.
+    """
+    require_one_of("rescaling", rescaling, RESCALINGS)
+    if rescaling == "standardised":
+        images = torch.from_numpy(mfcc.copy())
+    else:
+        images = torch.from_numpy(rescale(mfcc, rescaling)).round().to(torch.uint8)
+    return images.permute(0, 3, 1, 2).contiguous()
+
+
+def index_tensor(frame_indices: npt.NDArray[np.int32]) -> Tensor:
+    """Return frame indices [segments, 20] as int64."""
+    return torch.from_numpy(frame_indices.astype("int64"))
 
 
 class ClipCache:
@@ -112,8 +135,8 @@ class Wall:
         """
         if clip_id not in self.allowed.get(phase, frozenset()):
             raise WallError(f"phase {phase} asked for {clip_id}, which is not among its clips")
-        if (phase == "test") != self.frozen:
-            when = "before" if phase == "test" else "after"
+        if (phase == TEST_PHASE) != self.frozen:
+            when = "before" if phase == TEST_PHASE else "after"
             raise WallError(f"phase {phase} asked for {clip_id} {when} the model was frozen")
         self.reads.setdefault(phase, set()).add(clip_id)
         return self.clips[clip_id]

@@ -44,6 +44,8 @@ class ClusterConfig:
     """CPUs of one trial, and so its threads: part of what fixes a prediction to the bit."""
     trial_gpus: float = 0.0
     """GPUs of one trial; a fraction shares one among several."""
+    extract_cpus: int = 1
+    """CPUs, and so threads, of one process that makes features; it takes trial_gpus too."""
     trial_retries: int = 1
     """Times that a failed trial is tried again."""
     object_store_mb: int = 300
@@ -56,6 +58,10 @@ class ClusterConfig:
         require(
             self.trial_cpus >= 1,
             f"cluster.trial_cpus ({self.trial_cpus}) must be at least 1: it fixes the threads",
+        )
+        require(
+            self.extract_cpus >= 1,
+            f"cluster.extract_cpus ({self.extract_cpus}) must be at least 1",
         )
         require(self.trial_gpus >= 0, f"cluster.trial_gpus ({self.trial_gpus}) must be 0 or more")
         require(
@@ -193,6 +199,10 @@ def check_trial_fits(config: ClusterConfig, place: Place) -> None:
     require(
         config.trial_cpus <= place.cpus,
         f"cluster.trial_cpus ({config.trial_cpus}) is more than the {place.cpus} CPUs here",
+    )
+    require(
+        config.extract_cpus <= place.cpus,
+        f"cluster.extract_cpus ({config.extract_cpus}) is more than the {place.cpus} CPUs here",
     )
     require(
         config.trial_gpus <= place.gpus,

@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -114,17 +116,32 @@ class ShardFolder:
 
     def read(self, key: str, clip_id: str) -> ClipArrays:
         """Read one clip's arrays. Views where Arrow allows: treat them as read-only."""
-        frames = open_parquet(self.path("frames", key)).read(columns=["crop"])
-        segments = open_parquet(self.path("segments", key)).read(columns=["mfcc", "frame_indices"])
-        crops = fixed_bytes(frames["crop"], CROP_SIZE * CROP_SIZE * 3)
-        mfcc = segments["mfcc"].combine_chunks().flatten().to_numpy()
-        indices = segments["frame_indices"].combine_chunks().flatten().to_numpy()
         return ClipArrays(
             clip_id=clip_id,
-            crops=crops.reshape(-1, CROP_SIZE, CROP_SIZE, 3),
-            mfcc=mfcc.reshape(-1, *image_shape(segments.schema)),
-            frame_indices=indices.reshape(-1, FRAMES_PER_SEGMENT),
+            crops=self.read_crops(key),
+            mfcc=self.read_mfcc(key),
+            frame_indices=self.read_frame_indices(key),
         )
+
+    def read_crops(self, key: str) -> npt.NDArray[np.uint8]:
+        """Read a clip's face crops [n, 227, 227, 3] RGB, each unique frame once."""
+        frames = open_parquet(self.path("frames", key)).read(columns=["crop"])
+        crops = fixed_bytes(frames["crop"], CROP_SIZE * CROP_SIZE * 3)
+        return crops.reshape(-1, CROP_SIZE, CROP_SIZE, 3)
+
+    def read_mfcc(self, key: str) -> npt.NDArray[np.float16]:
+        """Read a clip's audio images [segments, 64, 64, 3], unscaled."""
+        segments = open_parquet(self.path("segments", key)).read(columns=["mfcc"])
+        mfcc = segments["mfcc"].combine_chunks().flatten().to_numpy()
+        images: npt.NDArray[np.float16] = mfcc.reshape(-1, *image_shape(segments.schema))
+        return images
+
+    def read_frame_indices(self, key: str) -> npt.NDArray[np.int32]:
+        """Read which crops each segment shows [segments, 20]."""
+        segments = open_parquet(self.path("segments", key)).read(columns=["frame_indices"])
+        indices = segments["frame_indices"].combine_chunks().flatten().to_numpy()
+        of_segments: npt.NDArray[np.int32] = indices.reshape(-1, FRAMES_PER_SEGMENT)
+        return of_segments
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+_Item = TypeVar("_Item")
 
 Row = dict[str, float | int | str]
 """One epoch of one network: losses and accuracies over segments."""
@@ -22,6 +26,26 @@ class SplitTask:
     validation: tuple[tuple[str, int], ...]
     test: tuple[str, ...]
 
+    @property
+    def train_ids(self) -> tuple[str, ...]:
+        """Ids of the clips that the networks learn from."""
+        return tuple(clip_id for clip_id, _ in self.train)
+
+    @property
+    def validation_ids(self) -> tuple[str, ...]:
+        """Ids of the clips that epochs are chosen by."""
+        return tuple(clip_id for clip_id, _ in self.validation)
+
+    @classmethod
+    def from_plain(cls, value: Mapping[str, Any]) -> SplitTask:
+        """Return the task of a dictionary that went through JSON."""
+        pairs = {
+            name: tuple((clip_id, label) for clip_id, label in value[name])
+            for name in ("train", "validation")
+        }
+        lists = {name: tuple(value[name]) for name in ("classes", "test")}
+        return cls(**{**value, **pairs, **lists})
+
 
 @dataclass(kw_only=True)
 class SplitResult:
@@ -35,6 +59,8 @@ class SplitResult:
     fitted: dict[str, list[str]] = field(default_factory=dict)
     """What was fitted besides the networks -> ids of the clips that it was fitted on."""
     warnings: list[str] = field(default_factory=list)
+    resumed: dict[str, int] = field(default_factory=dict)
+    """Network -> epochs that a process had done which was killed. No part of what came out."""
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -52,3 +78,9 @@ def seed_for(seed: int, *parts: str) -> int:
     """Derive a seed from stable names, never from order or time."""
     text = "/".join([str(seed), *parts])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+def slices(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    """Cut items into runs of `size`, the last one shorter."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

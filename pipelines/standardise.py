@@ -32,9 +32,9 @@ class Standardiser:
     def __call__(self, clip: ClipTensors) -> ClipTensors:
         """Return a clip of unscaled audio images with uint8 ones; what never varied is 128."""
         steps = 127.5 / DEVIATIONS / self.deviation.clamp(min=torch.finfo(torch.float32).tiny)
-        values = (clip.audio_images.double() - self.mean) * steps.where(self.deviation > 0, 0.0)
+        values = (clip.audio.double() - self.mean) * steps.where(self.deviation > 0, 0.0)
         scaled = (values + 127.5).round().clamp(0, 255).to(torch.uint8)
-        return replace(clip, audio_images=scaled)
+        return replace(clip, audio=scaled)
 
 
 def fit_standardiser(clips: Iterable[ClipTensors]) -> Standardiser:
@@ -42,7 +42,7 @@ def fit_standardiser(clips: Iterable[ClipTensors]) -> Standardiser:
     fitted_on, count = [], 0
     total, squares = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     for clip in clips:
-        values = clip.audio_images.double()
+        values = clip.audio.double()
         fitted_on.append(clip.clip_id)
         count += values.shape[0] * values.shape[-1]
         total = total + values.sum(dim=(0, -1), keepdim=True)[0]

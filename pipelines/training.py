@@ -8,91 +8,29 @@ when nothing is left to choose, and their labels never arrive here.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from pipelines.augmentation import augmented, draw_segments
-from pipelines.errors import require, require_one_of
-from pipelines.fitting import Batch, Fit, fit
-from pipelines.inputs import ClipTensors, Wall
-from pipelines.mfcc import RESCALINGS
-from pipelines.networks.backbones import ModelConfig
-from pipelines.networks.fusion import FusionConfig, FusionNetwork
-from pipelines.networks.recognisers import AudioNetwork, VisualNetwork
+from pipelines.checkpoints import Checkpoints
+from pipelines.fitting import Fit, Fitted
+from pipelines.inputs import TEST_PHASE, Wall
+from pipelines.networks.backbone import ModelConfig
+from pipelines.networks.frozen import FrozenTrunk
+from pipelines.networks.fusion import FusionConfig
+from pipelines.split_clips import SplitClips
 from pipelines.split_task import Row, SegmentPrediction, SplitResult, SplitTask, seed_for
-from pipelines.standardise import Standardiser, fit_standardiser
+from pipelines.stage1 import AUDIO, VISUAL, Stage1
+from pipelines.stage2 import Stage2
+from pipelines.training_config import TrainingConfig
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised whenever the same clips and settings would give other predictions than before."""
-STAGE_1_PHASES = ("stage1_fit", "stage1_choose")
-STAGE_2_PHASES = ("stage2_fit", "stage2_choose")
-_Item = TypeVar("_Item")
-TRUNK_CHUNK = 64
-"""Images a frozen trunk takes at once: bounds memory, and never changes with the batch."""
-
-
-@dataclass
-class TrainingConfig:
-    """How the two stages are trained."""
-
-    trunk: str = "full"
-    """`full` trains trunk and head; `frozen` only what stands on the trunk."""
-    rescaling: str = "row"
-    """Range 0-255 of the audio image: min-max by coefficient `row` or by whole `channel` of the
-    segment, or `standardised` by mean and deviation of each row over the training clips."""
-    audio_epochs: int = 20
-    visual_epochs: int = 8
-    fusion_epochs: int = 40
-    patience: int = 5
-    """Epochs without a lower validation loss after which a network stops."""
-    clips_per_batch: int = 4
-    """Stage 1 goes by clips, so that each unique frame passes the trunk once."""
-    segments_per_clip: int | None = None
-    """Segments that an epoch of stage 1 draws of each clip; unset: all."""
-    segments_per_batch: int = 32
-    schedule: str = "constant"
-    """Of the learning rates: `constant`, or `cosine` falling to zero over the epochs."""
-    trunk_rate: float = 1e-4
-    head_rate: float = 1e-3
-    augment: bool = False
-    """Mirror, shift and tint faces and mask audio images while a whole network is trained."""
-    class_weights: bool = True
-    """Weigh each class by the inverse of its share of the training segments."""
-    cache_mb: int = 2048
-    """Memory for clips held by a trial's process."""
-
-    def __post_init__(self) -> None:
-        require_one_of("training.trunk", self.trunk, ("full", "frozen"))
-        require_one_of("training.schedule", self.schedule, ("constant", "cosine"))
-        require_one_of("training.rescaling", self.rescaling, RESCALINGS)
-        for name in (
-            "audio_epochs",
-            "visual_epochs",
-            "fusion_epochs",
-            "patience",
-            "clips_per_batch",
-            "segments_per_batch",
-            "cache_mb",
-        ):
-            value = getattr(self, name)
-            require(value >= 1, f"training.{name} ({value}) must be at least 1")
-        drawn = self.segments_per_clip
-        require(
-            drawn is None or drawn >= 1,
-            f"training.segments_per_clip ({drawn}) must be at least 1, or null for all",
-        )
-        for name in ("trunk_rate", "head_rate"):
-            value = getattr(self, name)
-            require(
-                0 < value < math.inf, f"training.{name} ({value}) must be greater than 0 and finite"
-            )
+FUSION = "fusion"
+NO_CHECKPOINTS = Checkpoints(folder=None, key="", every_s=0.0)
 
 
 class SplitTraining:
@@ -107,297 +45,151 @@ class SplitTraining:
         fusion: FusionConfig,
         training: TrainingConfig,
         device: torch.device,
+        frozen_audio: FrozenTrunk | None = None,
+        checkpoints: Checkpoints = NO_CHECKPOINTS,
         on_epoch: Callable[[Row], None] = lambda row: None,
     ) -> None:
-        self.task = task
-        self.wall = wall
-        self.config = training
-        self.device = device
-        self.on_epoch = on_epoch
-        self.labels = dict(task.train + task.validation)
-        self.train = [clip_id for clip_id, _ in task.train]
-        self.validation = [clip_id for clip_id, _ in task.validation]
-        classes = len(task.classes)
-        torch.manual_seed(seed_for(task.seed, "audio"))
-        self.audio = AudioNetwork(model, classes).to(device)
-        torch.manual_seed(seed_for(task.seed, "visual"))
-        self.visual = VisualNetwork(model, classes).to(device)
-        torch.manual_seed(seed_for(task.seed, "fusion"))
-        self.fusion = FusionNetwork(
-            self.audio.feature_size, self.visual.feature_size, classes, fusion
-        ).to(device)
-        if training.trunk == "frozen":
-            for trunk in (self.audio.trunk, self.visual.trunk):
-                trunk.requires_grad_(False)
-        self._trunk_features: dict[tuple[str, str], Tensor] = {}
-        self.standardiser: Standardiser | None = None
-        if training.rescaling == "standardised":
-            fitting = (wall.read(STAGE_1_PHASES[0], clip_id) for clip_id in self.train)
-            self.standardiser = fit_standardiser(fitting)
-        self.class_weights = self._weigh_classes()
+        """Build the networks, and fit what is fitted before them.
+
+        Args:
+            task: the split: its clips, and the labels of those that it learns from.
+            wall: the only way to its clips; with a frozen (part of a) trunk they come as features.
+            model: networks of stage 1.
+            fusion: network of stage 2.
+            training: how; its precision is resolved.
+            device: where.
+            frozen_audio: makes features of standardised audio images, where both are asked for.
+            checkpoints: where a killed training goes on.
+            on_epoch: called after every epoch with its losses and accuracies.
+        """
+        self.task, self.wall = task, wall
+        self.config, self.device = training, device
+        self.checkpoints, self.on_epoch = checkpoints, on_epoch
+        self.clips = SplitClips(
+            task,
+            wall,
+            standardised=training.rescaling == "standardised",
+            frozen_audio=frozen_audio,
+            device=device,
+        )
+        self.stage1 = Stage1(
+            self.clips, seed=task.seed, model=model, training=training, device=device
+        )
+        self.stage2: Stage2 | None = None
+        if len(self.stage1.networks) == 2:
+            self.stage2 = Stage2(self.clips, self.stage1, seed=task.seed, fusion=fusion)
+        self.class_weights = self.clips.class_weights() if training.class_weights else None
         self.result = SplitResult(
             segments=[],
             curves=[],
             chosen_epochs={},
             reads={},
-            fitted=self._fitted(),
+            fitted=self.clips.fitted,
             parameters={
                 name: sum(parameter.numel() for parameter in network.parameters())
-                for name, network in self._networks()
+                for name, network in self.networks.items()
             },
+            warnings=self.clips.gaps(),
         )
-        self._warn_of_gaps()
+        if training.augment and training.trunk != "full":
+            self.result.warnings.append(
+                f"training.augment does nothing with training.trunk={training.trunk}: features of "
+                "frozen layers are computed once"
+            )
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """All networks of the split, by name, in the order in which they are trained."""
+        networks: dict[str, nn.Module] = {**self.stage1.networks}
+        if self.stage2 is not None:
+            networks[FUSION] = self.stage2.network
+        return networks
 
     def run(self) -> SplitResult:
-        """Train both stages, freeze, predict the test segments."""
-        for name, epochs in (
-            ("audio", self.config.audio_epochs),
-            ("visual", self.config.visual_epochs),
-        ):
+        """Train both stages, freeze, predict the test segments.
+
+        Raises:
+            FloatingPointError: a loss or a prediction is not finite.
+            MemoryError: the device can't hold even one clip at a time.
+        """
+        epochs = {AUDIO: self.config.audio_epochs, VISUAL: self.config.visual_epochs}
+        for name in self.stage1.networks:
             with self._timed(name):
-                self._train_recogniser(name, epochs)
-        with self._timed("fusion"):
-            self._train_fusion()
+                self._note(name, self.stage1.train(name, self._fit(name, epochs[name])))
+        if self.stage2 is not None:
+            with self._timed(FUSION):
+                self._note(FUSION, self.stage2.train(self._fit(FUSION, self.config.fusion_epochs)))
         self.wall.freeze()
         with self._timed("test"):
             for clip_id in self.task.test:
                 self.result.segments += self._predict(clip_id)
         self.result.reads = {phase: sorted(ids) for phase, ids in self.wall.reads.items()}
+        if self.checkpoints.problem:
+            self.result.warnings.append(self.checkpoints.problem)
         return self.result
 
-    # Stage 1
-
-    def _train_recogniser(self, name: str, epochs: int) -> None:
-        network: AudioNetwork | VisualNetwork = self.audio if name == "audio" else self.visual
-        fit_phase, choose_phase = STAGE_1_PHASES
-        # A frozen trunk's features are kept, so what it sees must not vary.
-        varied = self.config.trunk == "full"
-        augment = self.config.augment and varied
-        drawn = self.config.segments_per_clip if varied else None
-        variation = torch.Generator().manual_seed(seed_for(self.task.seed, name, "augment"))
-
-        def scores(clips: Sequence[ClipTensors]) -> Tensor:
-            return network.scores(self._segment_features(name, clips))
-
-        def batch(phase: str, clip_ids: Sequence[str]) -> Batch:
-            clips = [self._read(phase, clip_id) for clip_id in clip_ids]
-            if drawn is not None and phase == fit_phase:
-                clips = [draw_segments(clip, drawn, variation) for clip in clips]
-            if augment and phase == fit_phase:
-                clips = [augmented(clip, variation) for clip in clips]
-            return Batch(partial(scores, clips), self._segment_labels(clips))
-
-        head = [p for key, p in network.named_parameters() if not key.startswith("trunk.")]
-        trunk = [p for p in network.trunk.parameters() if p.requires_grad]
-        size = self.config.clips_per_batch
-        self._fit(
-            name,
-            network,
-            epochs,
-            rates=[(self.config.trunk_rate, trunk), (self.config.head_rate, head)],
-            items=len(self.train),
-            batches=lambda order: (
-                batch(fit_phase, ids) for ids in _chunks([self.train[i] for i in order], size)
-            ),
-            validation=lambda: (batch(choose_phase, [clip_id]) for clip_id in self.validation),
+    def _fit(self, name: str, epochs: int) -> Fit:
+        variation = self.stage1.variation.get(name)
+        return Fit(
+            name=name,
+            epochs=epochs,
+            schedule=self.config.schedule,
+            patience=self.config.patience,
+            seed=seed_for(self.task.seed, name, "fit"),
+            class_weights=self.class_weights,
+            device=self.device,
+            checkpoints=self.checkpoints,
+            generators=() if variation is None else (variation,),
+            reads=self.wall.reads,
+            on_epoch=self.on_epoch,
         )
 
-    def _segment_features(self, name: str, clips: Sequence[ClipTensors]) -> Tensor:
-        """Return the segment vectors [segments, feature] of whole clips, by one of the networks."""
-        trunk_features = self._trunk_pass(name, clips)
-        if name == "audio":
-            vectors: Tensor = self.audio.features(trunk_features)
-            return vectors
-        offsets = [0]
-        for clip in clips[:-1]:
-            offsets.append(offsets[-1] + len(clip.crops))
-        indices = torch.cat(
-            [clip.frame_indices + offset for clip, offset in zip(clips, offsets, strict=True)]
-        )
-        return self.visual.features(trunk_features, indices.to(self.device))
-
-    def _trunk_pass(self, name: str, clips: Sequence[ClipTensors]) -> Tensor:
-        """Each unique frame or audio image once through the trunk; once in all if frozen."""
-        trunk = self.audio.trunk if name == "audio" else self.visual.trunk
-        images = [clip.audio_images if name == "audio" else clip.crops for clip in clips]
-        if self.config.trunk != "frozen":
-            features: Tensor = trunk(torch.cat(images).to(self.device))
-            return features
-        for clip, of_clip in zip(clips, images, strict=True):
-            if (name, clip.clip_id) not in self._trunk_features:
-                trunk.eval()
-                with torch.no_grad():
-                    self._trunk_features[name, clip.clip_id] = torch.cat(
-                        [
-                            trunk(chunk.to(self.device))
-                            for chunk in torch.split(of_clip, TRUNK_CHUNK)
-                        ]
-                    )
-        return torch.cat([self._trunk_features[name, clip.clip_id] for clip in clips])
-
-    # Stage 2
-
-    def _train_fusion(self) -> None:
-        fit_phase, choose_phase = STAGE_2_PHASES
-        for network in (self.audio, self.visual):
-            network.requires_grad_(False)
-        training = self._frozen_features(fit_phase, self.train)
-        held_out = self._frozen_features(choose_phase, self.validation) if self.validation else None
-
-        def scores(features: _Features, rows: Sequence[int] | slice) -> Tensor:
-            of_segments: Tensor = self.fusion(features.audio[rows], features.visual[rows])[0]
-            return of_segments
-
-        def batch(features: _Features, rows: Sequence[int] | slice) -> Batch:
-            return Batch(partial(scores, features, rows), features.labels[rows])
-
-        size = self.config.segments_per_batch
-        self._fit(
-            "fusion",
-            self.fusion,
-            self.config.fusion_epochs,
-            rates=[(self.config.head_rate, list(self.fusion.parameters()))],
-            items=len(training.labels),
-            batches=lambda order: (batch(training, rows) for rows in _chunks(order, size)),
-            validation=lambda: [batch(held_out, slice(None))] if held_out else [],
-        )
-
-    @torch.no_grad()
-    def _frozen_features(self, phase: str, clip_ids: Sequence[str]) -> _Features:
-        """Return what stage 1 makes of all segments of the clips."""
-        self.audio.eval()
-        self.visual.eval()
-        clips = [self._read(phase, clip_id) for clip_id in clip_ids]
-        audio = torch.cat([self._segment_features("audio", [clip]) for clip in clips])
-        visual = torch.cat([self._segment_features("visual", [clip]) for clip in clips])
-        return _Features(audio, visual, self._segment_labels(clips))
-
-    # Test
+    def _note(self, name: str, fitted: Fitted) -> None:
+        self.result.chosen_epochs[name] = fitted.chosen_epoch
+        self.result.curves += fitted.curves
+        if fitted.resumed_after:
+            self.result.resumed[name] = fitted.resumed_after
+        if fitted.micro_batch:
+            self.result.warnings.append(
+                f"the {name} network ran out of memory on {self.device}: its batches went through "
+                f"in parts of {fitted.micro_batch}"
+            )
 
     @torch.no_grad()
     def _predict(self, clip_id: str) -> list[SegmentPrediction]:
-        for _, network in self._networks():
-            network.eval()
-        clip = self._read("test", clip_id)
-        # One clip at a time: its prediction can't depend on which others are tested with it.
-        scores, beta = self.fusion(
-            self._segment_features("audio", [clip]), self._segment_features("visual", [clip])
-        )
+        """Predict the segments of one clip, alone: no other test clip can matter."""
+        attention: dict[str, Tensor] = {}
+        if self.stage2 is None:
+            (name,) = self.stage1.networks
+            clip = self.clips.read(TEST_PHASE, clip_id)
+            scores = self.stage1.scores(name, [clip])
+            segments = clip.segments
+        else:
+            fused = self.stage2.fuse(TEST_PHASE, clip_id)
+            scores, attention = fused.scores, fused.attention
+            segments = self.clips.read(TEST_PHASE, clip_id).segments
         probabilities = torch.softmax(scores.double(), dim=1).cpu()
         if not torch.isfinite(probabilities).all():
             raise FloatingPointError(f"non-finite probabilities for {clip_id}")
-        weights = [[]] * clip.segments if beta is None else beta.double().cpu().tolist()
+        # Where a clip is fused as a whole each of its segments carries the clip's prediction.
+        rows = probabilities.expand(segments, -1).tolist()
+        weights = {what: beta.double().cpu().tolist() for what, beta in attention.items()}
         return [
             SegmentPrediction(
                 clip_id=clip_id,
                 segment_index=index,
                 probabilities=tuple(row),
-                attention=dict(zip(("audio", "visual"), weights[index], strict=False)),
+                attention={what: _plain(beta[index]) for what, beta in weights.items()},
             )
-            for index, row in enumerate(probabilities.tolist())
+            for index, row in enumerate(rows)
         ]
 
-    # Both stages
-
-    def _fit(
-        self,
-        name: str,
-        network: nn.Module,
-        epochs: int,
-        *,
-        rates: list[tuple[float, list[nn.Parameter]]],
-        items: int,
-        batches: Callable[[list[int]], Iterable[Batch]],
-        validation: Callable[[], Iterable[Batch]],
-    ) -> None:
-        def on_epoch(row: Row) -> None:
-            self.result.curves.append(row)
-            self.on_epoch(row)
-
-        self.result.chosen_epochs[name] = fit(
-            network,
-            Fit(
-                name=name,
-                epochs=epochs,
-                schedule=self.config.schedule,
-                patience=self.config.patience,
-                seed=seed_for(self.task.seed, name, "fit"),
-                class_weights=self.class_weights,
-                on_epoch=on_epoch,
-            ),
-            rates=rates,
-            items=items,
-            batches=batches,
-            validation=validation,
-        )
-
-    def _read(self, phase: str, clip_id: str) -> ClipTensors:
-        """Return a clip through the wall, its audio images in 0-255."""
-        clip = self.wall.read(phase, clip_id)
-        return clip if self.standardiser is None else self.standardiser(clip)
-
-    def _fitted(self) -> dict[str, list[str]]:
-        """Return what was fitted besides the networks, with the clips that it was fitted on."""
-        if self.standardiser is None:
-            return {}
-        return {"standardiser": list(self.standardiser.fitted_on)}
-
-    def _segment_labels(self, clips: Sequence[ClipTensors]) -> Tensor:
-        """Return one label a segment, [segments]."""
-        labels = [self.labels[clip.clip_id] for clip in clips for _ in range(clip.segments)]
-        return torch.tensor(labels, device=self.device)
-
-    def _weigh_classes(self) -> Tensor | None:
-        """Return the inverse share of each class among training segments, mean 1 over present."""
-        if not self.config.class_weights:
-            return None
-        counts = torch.zeros(len(self.task.classes), dtype=torch.float64)
-        for clip_id in self.train:
-            counts[self.labels[clip_id]] += self.wall.read(STAGE_1_PHASES[0], clip_id).segments
-        weights = torch.where(counts > 0, 1.0 / counts.clamp(min=1), 0.0)
-        return (weights * (counts > 0).sum() / weights.sum()).float().to(self.device)
-
-    def _warn_of_gaps(self) -> None:
-        present = {self.labels[clip_id] for clip_id in self.train}
-        for index, label in enumerate(self.task.classes):
-            if index not in present:
-                self.result.warnings.append(
-                    f"no training clip of class {label}: it was never learned"
-                )
-        if not self.validation:
-            self.result.warnings.append(
-                "no inner validation subject: every network keeps its last epoch"
-            )
-
-    def _networks(self) -> tuple[tuple[str, nn.Module], ...]:
-        return (("audio", self.audio), ("visual", self.visual), ("fusion", self.fusion))
-
-    def _timed(self, name: str) -> _Timer:
-        return _Timer(self.result.seconds, name)
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.result.seconds[name] = time.perf_counter() - start
 
 
-@dataclass(frozen=True)
-class _Features:
-    """Segments as stage 2 sees them."""
-
-    audio: Tensor
-    visual: Tensor
-    labels: Tensor
-
-
-class _Timer:
-    """Adds the seconds of a `with` block to a table."""
-
-    def __init__(self, table: dict[str, float], name: str) -> None:
-        self.table, self.name = table, name
-
-    def __enter__(self) -> None:
-        self.start = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.table[self.name] = time.perf_counter() - self.start
-
-
-def _chunks(items: Sequence[_Item], size: int) -> Iterator[list[_Item]]:
-    for start in range(0, len(items), size):
-        yield list(items[start : start + size])
+def _plain(beta: float | list[float]) -> float | tuple[float, ...]:
+    return tuple(beta) if isinstance(beta, list) else beta

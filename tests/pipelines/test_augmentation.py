@@ -19,8 +19,8 @@ def random_clip(frames: int = 6, segments: int = 5, seed: int = 0) -> ClipTensor
     source = generator(seed)
     return ClipTensors(
         clip_id="a",
-        crops=torch.randint(0, 256, (frames, 3, SIDE, SIDE), generator=source, dtype=torch.uint8),
-        audio_images=torch.randint(
+        frames=torch.randint(0, 256, (frames, 3, SIDE, SIDE), generator=source, dtype=torch.uint8),
+        audio=torch.randint(
             0, 256, (segments, 3, ROWS, ROWS), generator=source, dtype=torch.uint8
         ),
         frame_indices=torch.randint(0, frames, (segments, 20), generator=source).sort(1).values,
@@ -37,8 +37,8 @@ def faces_clip(frames: int = 4) -> ClipTensors:
     clip = random_clip(frames=frames)
     return ClipTensors(
         clip_id="a",
-        crops=face().expand(frames, 3, SIDE, SIDE).clone(),
-        audio_images=clip.audio_images,
+        frames=face().expand(frames, 3, SIDE, SIDE).clone(),
+        audio=clip.audio,
         frame_indices=clip.frame_indices,
     )
 
@@ -46,14 +46,14 @@ def faces_clip(frames: int = 4) -> ClipTensors:
 def with_crops(clip: ClipTensors, crops: Tensor) -> ClipTensors:
     return ClipTensors(
         clip_id=clip.clip_id,
-        crops=crops,
-        audio_images=clip.audio_images,
+        frames=crops,
+        audio=clip.audio,
         frame_indices=clip.frame_indices,
     )
 
 
 def tensors(clip: ClipTensors) -> tuple[Tensor, Tensor, Tensor]:
-    return clip.crops, clip.audio_images, clip.frame_indices
+    return clip.frames, clip.audio, clip.frame_indices
 
 
 def same(one: ClipTensors, other: ClipTensors) -> bool:
@@ -67,8 +67,8 @@ def test_the_generator_alone_decides() -> None:
     torch.manual_seed(99)
     assert same(augmented(clip, generator(1)), first)
     other = augmented(clip, generator(2))
-    assert not torch.equal(other.crops, first.crops)
-    assert not torch.equal(other.audio_images, first.audio_images)
+    assert not torch.equal(other.frames, first.frames)
+    assert not torch.equal(other.audio, first.audio)
 
 
 def test_the_global_generator_is_left_alone() -> None:
@@ -93,21 +93,21 @@ def test_shapes_types_indices_and_the_clip_itself_stay() -> None:
 def test_all_frames_of_a_clip_vary_alike_so_that_nothing_flickers() -> None:
     clip = faces_clip()
     for seed in range(20):
-        crops = augmented(clip, generator(seed)).crops
+        crops = augmented(clip, generator(seed)).frames
         assert torch.equal(crops, crops[:1].expand_as(crops))
-        assert not torch.equal(crops, clip.crops)
+        assert not torch.equal(crops, clip.frames)
 
 
 def test_faces_are_mirrored_about_half_the_time() -> None:
     clip = faces_clip(frames=1)
     slopes = []
     for seed in range(200):
-        plane = augmented(clip, generator(seed)).crops[0, 0].double()
+        plane = augmented(clip, generator(seed)).frames[0, 0].double()
         slopes.append(float(plane[:, -8:].mean() - plane[:, :8].mean()))
     share = sum(slope < 0 for slope in slopes) / len(slopes)
     assert 0.35 < share < 0.65
     for seed in range(50):  # never upside down
-        plane = augmented(clip, generator(seed)).crops[0, 0].double()
+        plane = augmented(clip, generator(seed)).frames[0, 0].double()
         assert float(plane[-8:].mean() - plane[:8].mean()) > 0
 
 
@@ -118,7 +118,7 @@ def test_faces_move_by_no_more_than_a_sixteenth_of_their_side() -> None:
     clip = with_crops(clip, dot)
     places = set()
     for seed in range(200):
-        plane = augmented(clip, generator(seed)).crops[0, 0]
+        plane = augmented(clip, generator(seed)).frames[0, 0]
         places.add(divmod(int(plane.argmax()), SIDE))
     rows, columns = {row for row, _ in places}, {column for _, column in places}
     assert rows == set(range(21, 28))
@@ -129,7 +129,7 @@ def test_faces_move_by_no_more_than_a_sixteenth_of_their_side() -> None:
 def test_light_and_tint_stay_within_their_bounds() -> None:
     grey = with_crops(faces_clip(), torch.full((2, 3, SIDE, SIDE), 120, dtype=torch.uint8))
     levels = torch.stack(
-        [augmented(grey, generator(seed)).crops[0, :, 0, 0].double() for seed in range(300)]
+        [augmented(grey, generator(seed)).frames[0, :, 0, 0].double() for seed in range(300)]
     )
     # 120 +- 255 / 8 for the light, times 1 +- 0.15 for each colour.
     assert float(levels.min()) >= (120 - 31.875) * 0.85 - 0.5
@@ -142,9 +142,9 @@ def test_light_and_tint_stay_within_their_bounds() -> None:
 
 def test_audio_masks_are_one_band_and_one_span_of_grey_in_all_channels() -> None:
     clip = random_clip(segments=40)
-    masked = augmented(clip, generator(3)).audio_images
+    masked = augmented(clip, generator(3)).audio
     heights, widths = set(), set()
-    for before, after in zip(clip.audio_images, masked, strict=True):
+    for before, after in zip(clip.audio, masked, strict=True):
         changed = (before != after).any(dim=0)
         assert (after[:, changed] == 128).all()
         assert torch.equal(after[:, ~changed], before[:, ~changed])
@@ -178,20 +178,20 @@ def test_drawn_segments_keep_their_own_frames_and_images() -> None:
         assert drawn.clip_id == clip.clip_id
         sources = [
             index
-            for image in drawn.audio_images
-            for index, original in enumerate(clip.audio_images)
+            for image in drawn.audio
+            for index, original in enumerate(clip.audio)
             if torch.equal(image, original)
         ]
         assert len(set(sources)) == 2
-        wanted = clip.crops[clip.frame_indices[sources]]
-        assert torch.equal(drawn.crops[drawn.frame_indices], wanted)
+        wanted = clip.frames[clip.frame_indices[sources]]
+        assert torch.equal(drawn.frames[drawn.frame_indices], wanted)
 
 
 def test_drawn_segments_bring_each_of_their_frames_once_and_no_other() -> None:
     clip = random_clip(frames=40, segments=6)
     drawn = draw_segments(clip, 1, generator(0))
-    assert sorted(set(drawn.frame_indices.flatten().tolist())) == list(range(len(drawn.crops)))
-    assert len(drawn.crops) <= 20 < len(clip.crops)
+    assert sorted(set(drawn.frame_indices.flatten().tolist())) == list(range(len(drawn.frames)))
+    assert len(drawn.frames) <= 20 < len(clip.frames)
 
 
 def test_every_segment_is_drawn_some_time_and_the_generator_decides() -> None:
@@ -200,8 +200,8 @@ def test_every_segment_is_drawn_some_time_and_the_generator_decides() -> None:
     for seed in range(60):
         drawn = draw_segments(clip, 1, generator(seed))
         assert same(drawn, draw_segments(clip, 1, generator(seed)))
-        seen.add(int(drawn.audio_images.long().sum()))
-    assert seen == {int(image.long().sum()) for image in clip.audio_images}
+        seen.add(int(drawn.audio.long().sum()))
+    assert seen == {int(image.long().sum()) for image in clip.audio}
 
 
 def test_a_clip_with_no_more_segments_than_are_drawn_is_taken_whole() -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from pipelines.fitting import Batch, Fit, fit
+from pipelines.checkpoints import Checkpoints
+from pipelines.fitting import Batch, Fit, Fitted, fit
 from pipelines.split_task import Row
 
 INPUTS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.5], [0.5, 1.0]])
 LABELS = torch.tensor([0, 1, 0, 1])
+NO_CHECKPOINTS = Checkpoints(folder=None, key="", every_s=0.0)
 
 
 def settings(**changes: object) -> Fit:
@@ -25,6 +28,8 @@ def settings(**changes: object) -> Fit:
         "patience": 100,
         "seed": 1,
         "class_weights": None,
+        "device": torch.device("cpu"),
+        "checkpoints": NO_CHECKPOINTS,
         "on_epoch": lambda row: None,
     }
     return Fit(**{**defaults, **changes})  # type: ignore[arg-type]
@@ -46,7 +51,11 @@ class Student:
         self.states.append(copy.deepcopy(self.network.state_dict()))
 
     def batch(self, items: list[int], labels: Tensor = LABELS) -> Batch:
-        return Batch(lambda: self.scale * self.network(INPUTS[items]), labels[items])
+        return Batch(
+            items,
+            lambda part: self.scale * self.network(INPUTS[list(part)]),
+            lambda part: labels[list(part)],
+        )
 
     def batches(self, order: list[int]) -> Iterable[Batch]:
         self.orders.append(order)
@@ -58,6 +67,14 @@ class Student:
         rate: float = 0.05,
         **c: object,
     ) -> int:
+        return self.fitted(validation, rate, **c).chosen_epoch
+
+    def fitted(
+        self,
+        validation: Callable[[], Iterable[Batch]] = lambda: (),
+        rate: float = 0.05,
+        **c: object,
+    ) -> Fitted:
         return fit(
             self.network,
             settings(on_epoch=self.on_epoch, **c),
@@ -69,6 +86,11 @@ class Student:
 
     def losses(self) -> list[float]:
         return [float(row["validation_loss"]) for row in self.rows]
+
+
+def whole(scores: Callable[[], Tensor], labels: Tensor) -> Batch:
+    """A batch of one item that can't be divided."""
+    return Batch([0], lambda part: scores(), lambda part: labels)
 
 
 def test_the_epoch_with_the_lowest_validation_loss_is_kept() -> None:
@@ -87,7 +109,7 @@ def test_the_epoch_with_the_lowest_validation_loss_is_kept() -> None:
 
 def test_the_first_of_equally_good_epochs_is_kept() -> None:
     student = Student()
-    still = Batch(lambda: torch.zeros(2, 2), torch.tensor([0, 1]))
+    still = whole(lambda: torch.zeros(2, 2), torch.tensor([0, 1]))
     assert student.fit(lambda: [still]) == 1
     assert torch.equal(student.network.weight, student.states[0]["weight"])
 
@@ -98,7 +120,7 @@ def test_training_stops_after_so_many_epochs_without_a_lower_loss() -> None:
     def validation() -> Iterator[Batch]:
         # Scores of [0, log(exp(loss) - 1)] cost exactly `loss` where class 0 is right.
         worse = math.log(math.expm1(next(losses)))
-        yield Batch(lambda: torch.tensor([[0.0, worse]]), torch.tensor([0]))
+        yield whole(lambda: torch.tensor([[0.0, worse]]), torch.tensor([0]))
 
     student = Student()
     assert student.fit(validation, patience=3, epochs=8) == 4
@@ -124,12 +146,8 @@ def test_figures_of_an_epoch_are_those_worked_by_hand() -> None:
         epochs=1,
         class_weights=weights,
     )
-    loss = 0.0
-    for first in (0, 2):
-        batch = student.orders[0][first : first + 2]
-        share = weights[LABELS[batch]]
-        of_batch = -(share * before[batch, LABELS[batch]]).sum() / share.sum()
-        loss += float(of_batch) / 2
+    share = weights[LABELS]
+    loss = float(-(share * before[torch.arange(4), LABELS]).sum() / share.sum())
     hits = before.argmax(1) == LABELS
     row = student.rows[0]
     assert row["network"] == "audio"
@@ -167,7 +185,7 @@ def test_rates_follow_their_schedule_and_stay_apart(schedule: str, factors: list
         ),
         rates=[(1e-5, [slow]), (1e-4, [fast]), (1.0, [])],
         items=1,
-        batches=lambda order: [Batch(scores, torch.tensor([0]))],
+        batches=lambda order: [whole(scores, torch.tensor([0]))],
         validation=lambda: (),
     )
     # Adam's step under a gradient that hardly changes is the rate itself.
@@ -202,7 +220,7 @@ def test_training_and_scoring_modes_are_where_they_belong() -> None:
             result: Tensor = student.network(INPUTS)
             return result
 
-        return Batch(scores, LABELS)
+        return whole(scores, LABELS)
 
     fit(
         student.network,
@@ -227,7 +245,138 @@ def test_a_loss_that_is_not_finite_is_said_at_once_with_what_to_lower(value: flo
 
 def test_a_validation_loss_that_is_never_finite_fails_the_network_by_name() -> None:
     student = Student()
-    broken = Batch(lambda: torch.full((1, 2), math.nan), torch.tensor([0]))
+    broken = whole(lambda: torch.full((1, 2), math.nan), torch.tensor([0]))
     with pytest.raises(FloatingPointError, match=r"validation loss of the .* never finite"):
         student.fit(lambda: [broken], patience=1, epochs=3)
     assert len(student.rows) == 3
+
+
+class CrampedStudent(Student):
+    """A network whose device holds only so many items at once."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.network.double()
+        self.room = room
+        self.tried: list[int] = []
+
+    def batch(self, items: list[int], labels: Tensor = LABELS) -> Batch:
+        def scores(part: Sequence[int]) -> Tensor:
+            self.tried.append(len(part))
+            if len(part) > self.room:
+                raise torch.OutOfMemoryError("planted")
+            result: Tensor = self.network(INPUTS[list(part)].double())
+            return result
+
+        return Batch(items, scores, lambda part: labels[list(part)])
+
+    def batches(self, order: list[int]) -> Iterable[Batch]:
+        return [self.batch(order)]
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([3.0, 0.5])])
+def test_a_device_out_of_memory_takes_batches_in_parts_and_learns_the_same(
+    weights: Tensor | None,
+) -> None:
+    states, fits = [], []
+    for room in (4, 1):
+        student = CrampedStudent(room)
+        fits.append(student.fitted(epochs=5, class_weights=weights))
+        states.append(student.network.state_dict())
+        if room == 1:
+            # Once tried whole and in halves, then never again.
+            assert student.tried == [4, 2, *[1] * 20]
+    assert [fitted.micro_batch for fitted in fits] == [None, 1]
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], rtol=1e-9, atol=1e-12)
+    one, other = (fitted.curves[-1]["train_loss"] for fitted in fits)
+    assert one == pytest.approx(other, rel=1e-9)
+
+
+def test_a_device_that_holds_not_one_item_is_told_with_what_to_set() -> None:
+    with pytest.raises(MemoryError, match=r"audio network does not fit on cpu.*training\.trunk"):
+        CrampedStudent(room=0).fitted()
+
+
+class Killed(Exception):
+    """The process ended here."""
+
+
+def dropping_student() -> Student:
+    """A network that draws numbers while it learns."""
+    student = Student()
+    torch.manual_seed(0)
+    student.network = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 2))  # type: ignore[assignment]
+    return student
+
+
+@pytest.mark.parametrize("killed_after", [1, 3, 6, 8])
+def test_a_killed_training_goes_on_to_the_same_bits(killed_after: int, tmp_path: Path) -> None:
+    def keep(key: str = "k") -> Checkpoints:
+        return Checkpoints(tmp_path, key, every_s=0.0)
+
+    def run(checkpoints: Checkpoints, die: bool = False) -> tuple[Student, Fitted]:
+        student = dropping_student()
+
+        def on_epoch(row: Row) -> None:
+            student.on_epoch(row)
+            if die and row["epoch"] == killed_after + 1:
+                raise Killed
+
+        wrong = torch.tensor([0, 1, 0, 0])
+        fitted = fit(
+            student.network,
+            settings(
+                epochs=8,
+                schedule="cosine",
+                patience=5,
+                on_epoch=on_epoch,
+                checkpoints=checkpoints,
+                reads={"fit": {"a" if die else "b"}},
+            ),
+            rates=[(0.5, list(student.network.parameters()))],
+            items=len(INPUTS),
+            batches=student.batches,
+            validation=lambda: [student.batch([0, 1, 2, 3], wrong)],
+        )
+        return student, fitted
+
+    whole_run, undisturbed = run(NO_CHECKPOINTS)
+    last = len(undisturbed.curves)
+    if killed_after < last:
+        with pytest.raises(Killed):
+            run(keep(), die=True)
+    else:
+        run(keep())
+    student, fitted = run(keep())
+    done = min(killed_after, last)
+    assert fitted.resumed_after == done
+    assert len(student.rows) == last - done
+    assert fitted.curves == undisturbed.curves
+    assert fitted.chosen_epoch == undisturbed.chosen_epoch
+    for name, value in student.network.state_dict().items():
+        assert torch.equal(value, whole_run.network.state_dict()[name])
+    # Another split's, another study's or a broken state is not taken up.
+    assert run(keep("other"))[1].resumed_after == 0
+    (tmp_path / "audio.pt").write_bytes((tmp_path / "audio.pt").read_bytes()[:500])
+    assert run(keep())[1].resumed_after == 0
+
+
+def test_reads_of_a_killed_process_are_not_forgotten(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, "k", every_s=0.0)
+    dropping_student().fitted(checkpoints=checkpoints, reads={"stage1_fit": {"a", "b"}})
+    reads = {"stage1_fit": {"c"}, "stage1_choose": {"d"}}
+    dropping_student().fitted(checkpoints=checkpoints, reads=reads)
+    assert reads == {"stage1_fit": {"a", "b", "c"}, "stage1_choose": {"d"}}
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_nothing_and_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    checkpoints = Checkpoints(tmp_path / "file" / "folder", "k", every_s=0.0)
+    assert len(dropping_student().fitted(checkpoints=checkpoints, epochs=2).curves) == 2
+    assert "no checkpoint could be written" in checkpoints.problem
+
+
+def test_checkpoints_are_as_far_apart_as_asked(tmp_path: Path) -> None:
+    dropping_student().fitted(checkpoints=Checkpoints(tmp_path, "k", every_s=1000.0))
+    assert list(tmp_path.iterdir()) == []

@@ -17,8 +17,8 @@ def clip_of(clip_id: str, crops: int = 1) -> ClipTensors:
     """A clip of crops * 12 + 12 + 160 bytes."""
     return ClipTensors(
         clip_id=clip_id,
-        crops=torch.zeros(crops, 3, 2, 2, dtype=torch.uint8),
-        audio_images=torch.zeros(1, 3, 2, 2, dtype=torch.uint8),
+        frames=torch.zeros(crops, 3, 2, 2, dtype=torch.uint8),
+        audio=torch.zeros(1, 3, 2, 2, dtype=torch.uint8),
         frame_indices=torch.zeros(1, 20, dtype=torch.int64),
     )
 
@@ -56,7 +56,7 @@ def test_audio_images_are_stretched_to_0_to_255_channels_first(
     values = source.mfcc.astype(np.float64)
     low, high = values.min(axis=axes, keepdims=True), values.max(axis=axes, keepdims=True)
     truth = 255 * (values - low) / (high - low)
-    ours = tensors.audio_images.permute(0, 2, 3, 1).numpy()
+    ours = tensors.audio.permute(0, 2, 3, 1).numpy()
     assert ours.dtype == np.uint8
     assert np.abs(ours - truth).max() <= 0.5 + 1e-3  # rounded, not cut off
     assert tensors.segments == 2
@@ -64,16 +64,16 @@ def test_audio_images_are_stretched_to_0_to_255_channels_first(
 
 def test_images_to_be_standardised_are_left_to_the_training_unscaled() -> None:
     source = arrays()
-    images = to_tensors(source, face_size=None, rescaling="standardised").audio_images
+    images = to_tensors(source, face_size=None, rescaling="standardised").audio
     assert images.dtype == torch.float16
     assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), source.mfcc)
 
 
 def test_crops_are_as_stored_channels_first_or_shrunk() -> None:
     source = arrays()
-    stored = to_tensors(source, face_size=None, rescaling="row").crops
+    stored = to_tensors(source, face_size=None, rescaling="row").frames
     assert torch.equal(stored, torch.from_numpy(source.crops).permute(0, 3, 1, 2))
-    shrunk = to_tensors(source, face_size=48, rescaling="row").crops
+    shrunk = to_tensors(source, face_size=48, rescaling="row").frames
     assert shrunk.shape == (3, 3, 48, 48)
     assert shrunk.is_contiguous()
     # The first cell of 227 / 48 pixels touches five rows and columns.
@@ -93,7 +93,7 @@ def test_what_was_read_from_a_file_is_never_written_to() -> None:
     source.crops.flags.writeable = False
     before = source.crops.copy()
     tensors = to_tensors(source, face_size=None, rescaling="row")
-    tensors.crops.zero_()
+    tensors.frames.zero_()
     assert np.array_equal(source.crops, before)
 
 

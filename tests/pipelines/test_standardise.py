@@ -14,8 +14,8 @@ def clip_of(clip_id: str, images: npt.NDArray[np.float64]) -> ClipTensors:
     """A clip with unscaled audio images [segments, 3, rows, frames]."""
     return ClipTensors(
         clip_id=clip_id,
-        crops=torch.zeros(1, 3, 2, 2, dtype=torch.uint8),
-        audio_images=torch.from_numpy(images.astype(np.float16)),
+        frames=torch.zeros(1, 3, 2, 2, dtype=torch.uint8),
+        audio=torch.from_numpy(images.astype(np.float16)),
         frame_indices=torch.zeros(len(images), 20, dtype=torch.int64),
     )
 
@@ -32,7 +32,7 @@ def clips() -> list[ClipTensors]:
 
 
 def unscaled(several: list[ClipTensors]) -> npt.NDArray[np.float64]:
-    return np.concatenate([clip.audio_images.numpy().astype(np.float64) for clip in several])
+    return np.concatenate([clip.audio.numpy().astype(np.float64) for clip in several])
 
 
 def test_mean_and_deviation_are_of_each_row_of_each_channel_over_all_segments() -> None:
@@ -52,7 +52,7 @@ def test_four_deviations_on_either_side_of_the_mean_fill_0_to_255() -> None:
         axis=(0, 3), keepdims=True
     )
     expected = np.clip(127.5 + 127.5 / 4 * standard, 0, 255)
-    images = np.concatenate([fitted(clip).audio_images.numpy() for clip in several])
+    images = np.concatenate([fitted(clip).audio.numpy() for clip in several])
     assert images.dtype == np.uint8
     assert np.abs(images - expected).max() <= 0.5 + 1e-3
 
@@ -64,14 +64,14 @@ def test_what_lies_beyond_is_cut_off_and_what_never_varied_is_in_the_middle() ->
     fitted = fit_standardiser([clip_of("a", images)])
     other = np.full((1, 3, 2, 3), -743.5)
     other[:, :, 0] = [-5.0, 0.5, 5.0]
-    scaled = fitted(clip_of("b", other)).audio_images
+    scaled = fitted(clip_of("b", other)).audio
     assert scaled[0, 0].tolist() == [[0, 128, 255], [128, 128, 128]]
 
 
 def test_a_clip_is_left_as_it_was_but_for_its_audio_images() -> None:
     several = clips()
-    before = several[1].audio_images.clone()
+    before = several[1].audio.clone()
     after = fit_standardiser(several)(several[1])
-    assert torch.equal(several[1].audio_images, before)
-    assert after.crops is several[1].crops
+    assert torch.equal(several[1].audio, before)
+    assert after.frames is several[1].frames
     assert after.clip_id == "clip1"

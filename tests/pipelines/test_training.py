@@ -47,8 +47,8 @@ def make_clip(clip_id: str) -> ClipTensors:
     images[:, :, half] += 60
     return ClipTensors(
         clip_id=clip_id,
-        crops=noise(FRAMES, 3, 16, 16),
-        audio_images=images,
+        frames=noise(FRAMES, 3, 16, 16),
+        audio=images,
         frame_indices=torch.stack([torch.arange(20) * 3 // 20 + s for s in range(SEGMENTS)]),
     )
 
@@ -404,8 +404,8 @@ def test_augmentation_varies_what_is_trained_on_and_nothing_else() -> None:
     training.run()
     clips = [make_clip(clip_id) for clip_id in clip_ids(*SUBJECTS)]
     known = {
-        "audio": {image.numpy().tobytes() for clip in clips for image in clip.audio_images},
-        "visual": {image.numpy().tobytes() for clip in clips for image in clip.crops},
+        "audio": {image.numpy().tobytes() for clip in clips for image in clip.audio},
+        "visual": {image.numpy().tobytes() for clip in clips for image in clip.frames},
     }
     for name, counter in (("audio", audio), ("visual", visual)):
         as_read = {True: 0, False: 0}
@@ -434,7 +434,7 @@ def unscaled_clip(clip_id: str) -> ClipTensors:
     """A clip whose audio images are as stored: its rows lie far apart."""
     clip = make_clip(clip_id)
     rows = torch.linspace(-700, 300, 32).view(1, 1, 32, 1)
-    return replace(clip, audio_images=(clip.audio_images.float() / 8 + rows).half())
+    return replace(clip, audio=(clip.audio.float() / 8 + rows).half())
 
 
 STANDARDISED = replace(SHORT, rescaling="standardised")
@@ -454,9 +454,9 @@ def test_standardising_is_fitted_on_the_training_clips_and_says_so() -> None:
     hook.remove()
     assert result.fitted == {"standardiser": clip_ids("s1", "s2")}
     assert {images.dtype for images in seen} == {torch.uint8}
-    stored = torch.cat([unscaled_clip(c).audio_images for c in clip_ids("s1", "s2")]).double()
+    stored = torch.cat([unscaled_clip(c).audio for c in clip_ids("s1", "s2")]).double()
     mean, deviation = (stored.mean(dim=(0, 3)), stored.std(dim=(0, 3), correction=0))
-    tested = unscaled_clip(clip_ids("s4")[-1]).audio_images.double()
+    tested = unscaled_clip(clip_ids("s4")[-1]).audio.double()
     standard = (tested - mean[None, :, :, None]) / deviation[None, :, :, None]
     expected = (127.5 + 127.5 / 4 * standard).clamp(0, 255)
     assert (seen[-1].double() - expected).abs().max() <= 0.5 + 1e-3
@@ -466,8 +466,8 @@ def test_standardising_is_fitted_on_the_training_clips_and_says_so() -> None:
 def test_what_validation_and_test_clips_hold_does_not_move_the_standardiser() -> None:
     def others_louder(clip_id: str) -> ClipTensors:
         clip = unscaled_clip(clip_id)
-        louder = clip.audio_images + (200 if clip_id.startswith(("s3", "s4")) else 0)
-        return replace(clip, audio_images=louder)
+        louder = clip.audio + (200 if clip_id.startswith(("s3", "s4")) else 0)
+        return replace(clip, audio=louder)
 
     one, other = standardised_training().standardiser, standardised_training(others_louder)
     assert one is not None

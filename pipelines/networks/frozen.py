@@ -1,0 +1,68 @@
+"""The part of a trunk that no split trains: images -> features, the same for every split."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pipelines.networks.backbone import Backbone
+
+LAYERS = {"frozen": "features", "fc": "pooled"}
+"""Mode of the trunk -> what its frozen part ends with: the feature (fc7), or the pooled maps of the
+last convolutions (pool5), from which the fully connected layers are fine-tuned."""
+CHUNK = 16
+"""Images a frozen trunk takes at once: bounds memory, and never changes with what else there is."""
+
+
+class ConnectedHalf(nn.Module):
+    """The fully connected layers of a trunk, which `training.trunk=fc` fine-tunes."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.feature_size = backbone.feature_size
+        backbone.features = nn.Identity()  # the convolutions belong to the frozen part
+        self.backbone = backbone
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Return features [n, feature_size] of pooled maps [n, pooled_size]."""
+        return self.backbone.connected(pooled)
+
+
+class FrozenTrunk:
+    """Images through the frozen part of a trunk, each clip by itself in chunks of fixed size.
+
+    A feature depends on nothing but its clip's images: not on which clips came before or beside.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        layer: str,
+        compute: torch.dtype | None,
+        device: torch.device,
+    ) -> None:
+        self._layer, self._device = layer, device
+        dtype = compute or torch.float32
+        self._trunk = backbone.to(device, dtype, memory_format=torch.channels_last).eval()
+        self._trunk.requires_grad_(False)
+        self._chunk = CHUNK
+
+    def _half(self, images: Tensor) -> Tensor:
+        images = images.to(self._device)
+        if self._layer == "features":
+            features: Tensor = self._trunk(images)
+            return features
+        return self._trunk.convolutional(images)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return float32 features [n, size] on the CPU of images [n, 3, h, w] in 0-255."""
+        while True:
+            try:
+                chunks = images.split(self._chunk)
+                return torch.cat([self._half(chunk).float().cpu() for chunk in chunks])
+            except torch.OutOfMemoryError:
+                if self._chunk == 1:
+                    raise
+                self._chunk //= 2

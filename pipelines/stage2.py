@@ -1,0 +1,124 @@
+"""Stage 2: the fusion network, trained on what the frozen networks of stage 1 make of segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipelines.fitting import Batch, Fit, Fitted, fit
+from pipelines.inputs import CHOOSE_PHASES, FIT_PHASES
+from pipelines.networks.fusion import Fused, FusionConfig, FusionNetwork, SegmentVectors
+from pipelines.split_clips import SplitClips
+from pipelines.split_task import seed_for, slices
+from pipelines.stage1 import Stage1
+from pipelines.training_config import TrainingConfig
+
+
+class Stage2:
+    """The fusion network of one split, on top of its stage 1."""
+
+    def __init__(
+        self, clips: SplitClips, stage1: Stage1, *, seed: int, fusion: FusionConfig
+    ) -> None:
+        self.clips, self.stage1 = clips, stage1
+        self.training: TrainingConfig = stage1.training
+        self.states = fusion.attend_over == "timesteps"
+        torch.manual_seed(seed_for(seed, "fusion"))
+        self.network = FusionNetwork(
+            stage1.audio.feature_size, stage1.visual.feature_size, len(clips.classes), fusion
+        ).to(stage1.device)
+
+    def train(self, settings: Fit) -> Fitted:
+        """Train the fusion network; stage 1 must be frozen."""
+        fit_phase, choose_phase = FIT_PHASES[1], CHOOSE_PHASES[1]
+        learned = self._segments(fit_phase, self.clips.train)
+        held_out = self._segments(choose_phase, self.clips.validation)
+
+        def batches(order: list[int]) -> Iterable[Batch]:
+            for items in slices(order, self._batch_size(learned)):
+                yield self._batch(learned, items)
+
+        return fit(
+            self.network,
+            settings,
+            rates=[(self.training.head_rate, list(self.network.parameters()))],
+            items=len(learned),
+            batches=batches,
+            validation=lambda: [self._batch(held_out, range(len(held_out)))] if held_out else [],
+        )
+
+    @torch.no_grad()
+    def fuse(self, phase: str, clip_id: str) -> Fused:
+        """Return scores and attention of one clip, alone: no other clip can matter."""
+        clip = self.clips.read(phase, clip_id)
+        fused: Fused = self.network(self.stage1.segment_vectors(clip, states=self.states))
+        return fused
+
+    def _segments(self, phase: str, clip_ids: Sequence[str]) -> _Segments:
+        vectors, labels = [], []
+        for clip_id in clip_ids:
+            clip = self.clips.read(phase, clip_id)
+            vectors.append(self.stage1.segment_vectors(clip, states=self.states))
+            labels.append(self.clips.segment_labels([clip]))
+        return _Segments.join(vectors, labels, per_clip=self.network.per_clip)
+
+    def _batch_size(self, segments: _Segments) -> int:
+        """Return items of a batch: segments, or clips that hold as many where clips are fused."""
+        size = self.training.segments_per_batch
+        return max(1, round(size * len(segments) / len(segments.labels)))
+
+    def _batch(self, segments: _Segments, items: Sequence[int]) -> Batch:
+        return Batch(
+            items,
+            lambda part: self.network(segments.vectors(part)).scores,
+            lambda part: segments.of_items(part),
+        )
+
+
+@dataclass(frozen=True)
+class _Segments:
+    """Segments as stage 2 sees them, in items: each segment, or all those of a clip."""
+
+    audio: Tensor
+    visual: Tensor
+    labels: Tensor
+    """Of each segment."""
+    rows: list[Tensor] | None
+    """Rows of each clip; None where every segment is an item of its own."""
+
+    @staticmethod
+    def join(
+        vectors: Sequence[SegmentVectors], labels: Sequence[Tensor], *, per_clip: bool
+    ) -> _Segments:
+        if not vectors:
+            return _Segments(torch.empty(0), torch.empty(0), torch.empty(0), None)
+        rows = torch.arange(sum(map(len, labels))).split([len(of_clip) for of_clip in labels])
+        return _Segments(
+            audio=torch.cat([of_clip.audio for of_clip in vectors]),
+            visual=torch.cat([of_clip.visual for of_clip in vectors]),
+            labels=torch.cat(list(labels)),
+            rows=list(rows) if per_clip else None,
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels) if self.rows is None else len(self.rows)
+
+    def vectors(self, items: Sequence[int]) -> SegmentVectors:
+        """Return the vectors of some items, each clip's segments together."""
+        device = self.labels.device
+        if self.rows is None:
+            rows = torch.tensor(list(items), device=device)
+            return SegmentVectors(self.audio[rows], self.visual[rows], torch.arange(len(rows), device=device))
+        each = [self.rows[item] for item in items]
+        rows = torch.cat(each).to(device)
+        sizes = torch.tensor([len(of_clip) for of_clip in each])
+        clip = torch.arange(len(each)).repeat_interleave(sizes).to(device)
+        return SegmentVectors(self.audio[rows], self.visual[rows], clip)
+
+    def of_items(self, items: Sequence[int]) -> Tensor:
+        """Return one label an item."""
+        first = list(items) if self.rows is None else [int(self.rows[item][0]) for item in items]
+        return self.labels[torch.tensor(first, device=self.labels.device)]
