@@ -24,7 +24,7 @@ from pipelines.fitting import Batch, Fit, fit
 from pipelines.inputs import ClipTensors, Wall
 from pipelines.mfcc import RESCALINGS
 from pipelines.networks.backbones import ModelConfig
-from pipelines.networks.fusion import FusionConfig, FusionNetwork
+from pipelines.networks.fusion import Fused, FusionConfig, FusionNetwork, SegmentVectors
 from pipelines.networks.recognisers import AudioNetwork, VisualNetwork
 from pipelines.split_task import Row, SegmentPrediction, SplitResult, SplitTask, seed_for
 from pipelines.standardise import Standardiser, fit_standardiser
@@ -245,8 +245,10 @@ class SplitTraining:
         held_out = self._frozen_features(choose_phase, self.validation) if self.validation else None
 
         def scores(features: _Features, rows: Sequence[int] | slice) -> Tensor:
-            of_segments: Tensor = self.fusion(features.audio[rows], features.visual[rows])[0]
-            return of_segments
+            audio, visual = features.audio[rows], features.visual[rows]
+            clip = torch.arange(len(audio), device=self.device)
+            fused: Fused = self.fusion(SegmentVectors(audio, visual, clip))
+            return fused.scores
 
         def batch(features: _Features, rows: Sequence[int] | slice) -> Batch:
             return Batch(partial(scores, features, rows), features.labels[rows])
@@ -280,21 +282,28 @@ class SplitTraining:
             network.eval()
         clip = self._read("test", clip_id)
         # One clip at a time: its prediction can't depend on which others are tested with it.
-        scores, beta = self.fusion(
-            self._segment_features("audio", [clip]), self._segment_features("visual", [clip])
+        fused: Fused = self.fusion(
+            SegmentVectors(
+                self._segment_features("audio", [clip]),
+                self._segment_features("visual", [clip]),
+                torch.zeros(clip.segments, dtype=torch.int64, device=self.device),
+            )
         )
-        probabilities = torch.softmax(scores.double(), dim=1).cpu()
+        probabilities = torch.softmax(fused.scores.double(), dim=1).cpu()
         if not torch.isfinite(probabilities).all():
             raise FloatingPointError(f"non-finite probabilities for {clip_id}")
-        weights = [[]] * clip.segments if beta is None else beta.double().cpu().tolist()
+        # One row for the whole clip stands for each of its segments.
+        of_segments = probabilities.expand(clip.segments, -1).tolist()
         return [
             SegmentPrediction(
                 clip_id=clip_id,
                 segment_index=index,
                 probabilities=tuple(row),
-                attention=dict(zip(("audio", "visual"), weights[index], strict=False)),
+                attention=attention,
             )
-            for index, row in enumerate(probabilities.tolist())
+            for index, (row, attention) in enumerate(
+                zip(of_segments, fused.attention_of_segments(), strict=True)
+            )
         ]
 
     # Both stages
