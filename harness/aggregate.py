@@ -89,6 +89,7 @@ def aggregate(
     corpus: str,
     shards: ShardSet,
     classes: Sequence[str],
+    predicts: str,
     digests: Mapping[str, str],
     seconds: Mapping[str, float],
     warnings: Sequence[str],
@@ -97,6 +98,9 @@ def aggregate(
 
     A study with a missing split is `complete: false` and has no headline figure: an average over
     the splits that survived would be an average over chosen people.
+
+    Where `predicts` is `clip`, not `segment`, each segment of a clip bears the clip's one
+    prediction: the vote is unanimous, and there is no accuracy of segments to report.
 
     Returns:
         The summary.
@@ -112,6 +116,7 @@ def aggregate(
         "protocol": protocol.label,
         "corpus": corpus,
         "classes": list(classes),
+        "predicts": predicts,
         "complete": complete,
         "splits_expected": len(plan.splits),
         "splits_done": len(done),
@@ -134,7 +139,7 @@ def aggregate(
         summary["per_subject"] = per_subject(predictions)
         summary["coverage"] = len({p.clip_id for p in predictions}) / len(shards.outcomes)
         if complete:
-            summary |= headline(predictions, segments, outcomes, classes)
+            summary |= headline(predictions, segments, outcomes, classes, predicts)
     if not complete:
         told.insert(0, f"incomplete: {len(done)} of {len(plan.splits)} splits are done")
     summary["warnings"] = told
@@ -147,14 +152,13 @@ def headline(
     segments: pa.Table,
     outcomes: Mapping[str, ClipOutcome],
     classes: Sequence[str],
+    predicts: str,
 ) -> dict[str, Any]:
     """Return the figures of a complete study."""
     true = [row.emotion for row in predictions]
     predicted = [row.predicted for row in predictions]
     right = sum(t == p for t, p in zip(true, predicted, strict=True))
     subjects = t_interval([row["clip_accuracy"] for row in per_subject(predictions)])
-    choices = np.column_stack([segments[f"p_{label}"].to_numpy() for label in classes]).argmax(1)
-    of_segments = [outcomes[clip_id].emotion for clip_id in segments["clip_id"].to_pylist()]
     return {
         "clip_accuracy": accuracy(true, predicted),
         "clip_accuracy_all": right / len(outcomes),
@@ -163,7 +167,17 @@ def headline(
         # One subject has no interval: null, not a number that looks like one.
         "ci95_low": None if math.isnan(subjects.low) else subjects.low,
         "ci95_high": None if math.isnan(subjects.high) else subjects.high,
-        "segment_accuracy": accuracy(of_segments, [classes[choice] for choice in choices]),
+        "segment_accuracy": (
+            _segment_accuracy(segments, outcomes, classes) if predicts == "segment" else None
+        ),
         "tie_rate": sum(row.tie for row in predictions) / len(predictions),
         "confusion": confusion(true, predicted, classes),
     }
+
+
+def _segment_accuracy(
+    segments: pa.Table, outcomes: Mapping[str, ClipOutcome], classes: Sequence[str]
+) -> float:
+    choices = np.column_stack([segments[f"p_{label}"].to_numpy() for label in classes]).argmax(1)
+    true = [outcomes[clip_id].emotion for clip_id in segments["clip_id"].to_pylist()]
+    return accuracy(true, [classes[choice] for choice in choices])

@@ -15,7 +15,13 @@ from pipelines.split_task import SplitResult, SplitTask
 from pipelines.storage import write_json, write_table
 
 DONE, FAILED = "done", "failed"
-ATTENTION_COLUMNS = ("beta_audio", "beta_visual")
+ATTENTION_COLUMNS = {
+    "beta_audio": pa.float64(),
+    "beta_visual": pa.float64(),
+    "beta_segments": pa.float64(),
+    "beta_timesteps": pa.list_(pa.float64()),
+}
+"""Attention weights of a segment; null where attention did not choose among these."""
 
 
 @dataclass(kw_only=True)
@@ -120,7 +126,7 @@ def segment_table(task: SplitTask, result: SplitResult) -> pa.Table:
     }
     for index, label in enumerate(task.classes):
         columns[f"p_{label}"] = pa.array([row.probabilities[index] for row in rows], pa.float64())
-    for column in ATTENTION_COLUMNS:
+    for column, kind in ATTENTION_COLUMNS.items():
         weights = [row.attention.get(column.removeprefix("beta_")) for row in rows]
-        columns[column] = pa.array(weights, pa.float64())
+        columns[column] = pa.array(weights, kind)
     return pa.table(columns)

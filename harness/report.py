@@ -28,7 +28,8 @@ def _table(summary: Mapping[str, Any]) -> Table:
     title = f"{summary['protocol']} on {summary['corpus']}"
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("subject")
-    for heading in ("clips", "majority-vote accuracy", "UAR"):
+    share = "majority-vote accuracy" if summary["predicts"] == "segment" else "accuracy"
+    for heading in ("clips", share, "UAR"):
         table.add_column(heading, justify="right")
     for row in summary["per_subject"]:
         table.add_row(

@@ -11,6 +11,8 @@ _Item = TypeVar("_Item")
 
 Row = dict[str, float | int | str]
 """One epoch of one network: losses and accuracies over segments."""
+AttentionWeights = dict[str, float | tuple[float, ...]]
+"""What attention chose among -> its weight for one segment; a tuple holds one a time step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +68,15 @@ class SplitResult:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentPrediction:
-    """Class probabilities and attention weights of one test segment."""
+    """Class probabilities and attention weights of one test segment.
+
+    Where a clip has one prediction, each of its segments bears the clip's probabilities.
+    """
 
     clip_id: str
     segment_index: int
     probabilities: tuple[float, ...]
-    attention: dict[str, float]
+    attention: AttentionWeights
 
 
 def seed_for(seed: int, *parts: str) -> int:

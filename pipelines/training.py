@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pipelines.checkpoints import Checkpoints
 from pipelines.fitting import Fit, Fitted
@@ -22,7 +22,14 @@ from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
 from pipelines.networks.fusion import FusionConfig
 from pipelines.split_clips import SplitClips
-from pipelines.split_task import Row, SegmentPrediction, SplitResult, SplitTask, seed_for
+from pipelines.split_task import (
+    AttentionWeights,
+    Row,
+    SegmentPrediction,
+    SplitResult,
+    SplitTask,
+    seed_for,
+)
 from pipelines.stage1 import AUDIO, VISUAL, Stage1
 from pipelines.stage2 import Stage2
 from pipelines.training_config import TrainingConfig
@@ -158,30 +165,27 @@ class SplitTraining:
     @torch.no_grad()
     def _predict(self, clip_id: str) -> list[SegmentPrediction]:
         """Predict the segments of one clip, alone: no other test clip can matter."""
-        attention: dict[str, Tensor] = {}
         if self.stage2 is None:
             (name,) = self.stage1.networks
             clip = self.clips.read(TEST_PHASE, clip_id)
             scores = self.stage1.scores(name, [clip])
-            segments = clip.segments
+            attention: list[AttentionWeights] = [{}] * clip.segments
         else:
             fused = self.stage2.fuse(TEST_PHASE, clip_id)
-            scores, attention = fused.scores, fused.attention
-            segments = self.clips.read(TEST_PHASE, clip_id).segments
+            scores, attention = fused.scores, fused.attention_of_segments()
         probabilities = torch.softmax(scores.double(), dim=1).cpu()
         if not torch.isfinite(probabilities).all():
             raise FloatingPointError(f"non-finite probabilities for {clip_id}")
         # Where a clip is fused as a whole each of its segments carries the clip's prediction.
-        rows = probabilities.expand(segments, -1).tolist()
-        weights = {what: beta.double().cpu().tolist() for what, beta in attention.items()}
+        rows = probabilities.expand(len(attention), -1).tolist()
         return [
             SegmentPrediction(
                 clip_id=clip_id,
                 segment_index=index,
                 probabilities=tuple(row),
-                attention={what: _plain(beta[index]) for what, beta in weights.items()},
+                attention=weights,
             )
-            for index, row in enumerate(rows)
+            for index, (row, weights) in enumerate(zip(rows, attention, strict=True))
         ]
 
     @contextmanager
@@ -190,6 +194,3 @@ class SplitTraining:
         yield
         self.result.seconds[name] = time.perf_counter() - start
 
-
-def _plain(beta: float | list[float]) -> float | tuple[float, ...]:
-    return tuple(beta) if isinstance(beta, list) else beta

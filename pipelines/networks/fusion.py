@@ -1,13 +1,14 @@
-"""Attention fusion of the two modalities (section 3.4, equations 5-7), and concatenation."""
+"""The network of stage 2: vectors of both modalities -> class scores (section 3.4)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from pipelines.errors import require, require_one_of
+from pipelines.networks.attention import COMBINATIONS
+from pipelines.split_task import AttentionWeights
 
 
 @dataclass
@@ -15,7 +16,9 @@ class FusionConfig:
     """The network of stage 2."""
 
     attend_over: str = "modalities"
-    """`modalities` (attention between the audio and the visual vector) or `concat` (none)."""
+    """What attention chooses among: the two `modalities`, the `timesteps` of the frames, the
+    `features` (entries of both vectors) or the `segments` of a clip (then one prediction a clip,
+    and no vote); `concat` has no attention."""
     attention_size: int = 64
     """Rows of W_h in equation 5."""
     common_size: int = 0
@@ -25,7 +28,7 @@ class FusionConfig:
     """On the features that enter and on q before the softmax."""
 
     def __post_init__(self) -> None:
-        require_one_of("fusion.attend_over", self.attend_over, ("modalities", "concat"))
+        require_one_of("fusion.attend_over", self.attend_over, tuple(COMBINATIONS))
         require(
             self.attention_size >= 1,
             f"fusion.attention_size ({self.attention_size}) must be at least 1",
@@ -35,56 +38,65 @@ class FusionConfig:
             0.0 <= self.dropout < 1.0, f"fusion.dropout ({self.dropout}) must be in [0, 1): try 0.5"
         )
 
+    @property
+    def predicts(self) -> str:
+        """What has one prediction: a `segment`, and a vote makes it the clip's, or a `clip`."""
+        return "clip" if COMBINATIONS[self.attend_over].per_clip else "segment"
 
-class Attention(nn.Module):
-    """Equations 5-7: h_t = tanh(W_h c_t + b_h), beta = softmax_t(h_t . context), q = sum beta c.
 
-    The bars of equation 6 are read as brackets: the score is signed. The context vector is
-    initialised at random and trained jointly with the rest.
-    """
+@dataclass(frozen=True)
+class SegmentVectors:
+    """What stage 1 gives stage 2: s segments, those of a clip together."""
 
-    def __init__(self, feature_size: int, attention_size: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(feature_size, attention_size)
-        self.context = nn.Parameter(torch.randn(attention_size) / attention_size**0.5)
+    audio: Tensor
+    """[s, audio_size]."""
+    visual: Tensor
+    """[s, visual_size]; [s, 20, visual_size], one a frame, for attention over time steps."""
+    clip: Tensor
+    """int64 [s]: 0, 0, 0, 1, 1, 2, ...: which clip of this batch each segment is of."""
 
-    def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return q [n, feature_size] and beta [n, t] of vectors c [n, t, feature_size]."""
-        hidden = torch.tanh(self.hidden(vectors))
-        beta = torch.softmax(hidden @ self.context, dim=1)
-        return torch.einsum("nt,ntf->nf", beta, vectors), beta
+
+@dataclass(frozen=True)
+class Fused:
+    """What stage 2 makes of it."""
+
+    scores: Tensor
+    """[m, classes] before the softmax: one row a segment, or one a clip in the order of `clip`."""
+    attention: dict[str, Tensor]
+    """Weights of each segment under the name of what was chosen among: [s], or [s, 20]."""
+
+    def attention_of_segments(self) -> list[AttentionWeights]:
+        """Return the weights as numbers, one dictionary a segment."""
+        columns = [weights.double().cpu().tolist() for weights in self.attention.values()]
+        segments = len(columns[0]) if columns else len(self.scores)
+        return [
+            {
+                name: tuple(column[row]) if isinstance(column[row], list) else column[row]
+                for name, column in zip(self.attention, columns, strict=True)
+            }
+            for row in range(segments)
+        ]
 
 
 class FusionNetwork(nn.Module):
-    """Stage 2: audio and visual features of a segment -> class scores and attention weights."""
+    """Both vectors to one size, their combination by attention, dropout, dense layer."""
 
     def __init__(
         self, audio_size: int, visual_size: int, classes: int, config: FusionConfig
     ) -> None:
         super().__init__()
-        self.attend_over = config.attend_over
         common = config.common_size or min(audio_size, visual_size)
         project = config.common_size > 0 or audio_size != visual_size
         self.audio_projection = nn.Linear(audio_size, common) if project else nn.Identity()
         self.visual_projection = nn.Linear(visual_size, common) if project else nn.Identity()
-        self.attention: Attention | None = None
-        fused_size = 2 * common
-        if config.attend_over == "modalities":
-            self.attention = Attention(common, config.attention_size)
-            fused_size = common
+        self.combination = COMBINATIONS[config.attend_over](common, config.attention_size)
+        self.per_clip = self.combination.per_clip
         self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(fused_size, classes)
+        self.output = nn.Linear(self.combination.fused_size, classes)
 
-    def forward(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Fuse audio [n, audio_size] and visual [n, visual_size].
-
-        Returns:
-            Class scores before the softmax [n, classes], and beta [n, 2] for audio and visual
-            (None for concatenation).
-        """
-        audio = self.audio_projection(self.dropout(audio))
-        visual = self.visual_projection(self.dropout(visual))
-        if self.attention is None:
-            return self.output(self.dropout(torch.cat([audio, visual], dim=1))), None
-        fused, beta = self.attention(torch.stack([audio, visual], dim=1))
-        return self.output(self.dropout(fused)), beta
+    def forward(self, vectors: SegmentVectors) -> Fused:
+        """Fuse the vectors of segments of one or more clips."""
+        audio = self.audio_projection(self.dropout(vectors.audio))
+        visual = self.visual_projection(self.dropout(vectors.visual))
+        q, attention = self.combination(audio, visual, vectors.clip)
+        return Fused(self.output(self.dropout(q)), attention)

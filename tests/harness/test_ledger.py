@@ -1,0 +1,91 @@
+"""The table of a split's predictions has the same columns whatever attention chose among."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+
+from harness.ledger import Ledger, segment_table
+from pipelines.networks.attention import COMBINATIONS
+from pipelines.networks.fusion import FusionConfig, FusionNetwork, SegmentVectors
+from pipelines.split_task import AttentionWeights, SegmentPrediction, SplitResult, SplitTask
+
+CLASSES = ("anger", "fear")
+BETA = {
+    "beta_audio": pa.float64(),
+    "beta_visual": pa.float64(),
+    "beta_segments": pa.float64(),
+    "beta_timesteps": pa.list_(pa.float64()),
+}
+
+
+def task(split_id: str = "held-out-s1") -> SplitTask:
+    return SplitTask(
+        split_id=split_id, repeat=0, seed=0, classes=CLASSES, train=(), validation=(), test=("a",)
+    )
+
+
+def result(*attention: AttentionWeights) -> SplitResult:
+    segments = [
+        SegmentPrediction(
+            clip_id="a", segment_index=index, probabilities=(0.25, 0.75), attention=weights
+        )
+        for index, weights in enumerate(attention)
+    ]
+    return SplitResult(segments=segments, curves=[], chosen_epochs={}, reads={}, parameters={})
+
+
+def columns(*attention: AttentionWeights) -> dict[str, list[Any]]:
+    table = segment_table(task(), result(*attention))
+    for name, kind in BETA.items():
+        assert table.schema.field(name).type == kind
+    return {name: table[name].to_pylist() for name in BETA}
+
+
+NOTHING = [None, None]
+
+
+@pytest.mark.parametrize(
+    ("attention", "told"),
+    [
+        (
+            ({"audio": 0.25, "visual": 0.75}, {"audio": 1.0, "visual": 0.0}),
+            {"beta_audio": [0.25, 1.0], "beta_visual": [0.75, 0.0]},
+        ),
+        (({"segments": 0.125}, {"segments": 0.875}), {"beta_segments": [0.125, 0.875]}),
+        (
+            ({"timesteps": (0.5, 0.25, 0.25)}, {"timesteps": (0.0, 0.0, 1.0)}),
+            {"beta_timesteps": [[0.5, 0.25, 0.25], [0.0, 0.0, 1.0]]},
+        ),
+        (({}, {}), {}),
+    ],
+)
+def test_weights_stand_in_their_own_column_and_the_others_are_null(
+    attention: tuple[AttentionWeights, ...], told: dict[str, list[Any]]
+) -> None:
+    assert columns(*attention) == {**dict.fromkeys(BETA, NOTHING), **told}
+
+
+@pytest.mark.parametrize("attend_over", list(COMBINATIONS))
+def test_no_weight_of_a_network_is_without_a_column(attend_over: str) -> None:
+    network = FusionNetwork(3, 3, 2, FusionConfig(attend_over=attend_over)).eval()
+    visual = torch.randn(2, 20, 3) if attend_over == "timesteps" else torch.randn(2, 3)
+    clip = torch.zeros(2, dtype=torch.int64)
+    weights = network(SegmentVectors(torch.randn(2, 3), visual, clip)).attention_of_segments()
+    told = columns(*weights)
+    for index, of_segment in enumerate(weights):
+        for name, weight in of_segment.items():
+            kept = told[f"beta_{name}"][index]
+            assert kept == (list(weight) if isinstance(weight, tuple) else weight)
+
+
+def test_splits_with_and_without_attention_make_one_table(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    told: dict[str, AttentionWeights] = {"one": {}, "other": {"timesteps": (0.5, 0.5)}}
+    for split_id, weights in told.items():
+        ledger.record(task(split_id), result(weights), study_digest="", device="cpu", threads=1)
+    assert ledger.segments([*told])["beta_timesteps"].to_pylist() == [None, [0.5, 0.5]]
