@@ -23,7 +23,7 @@ from pipelines.command_line import run_command
 from pipelines.config import CONF, compose_config, describe_settings, to_plain, to_yaml
 from pipelines.corpus_plan import CorpusPlan
 from pipelines.errors import require
-from pipelines.networks.backbones import build_backbone
+from pipelines.networks.backbone import build_backbone
 from pipelines.preprocess import prepare
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session

@@ -19,7 +19,7 @@ from harness.leakage import allowed_reads
 from harness.ledger import Ledger
 from harness.splits import Split
 from pipelines.inputs import ClipCache, ClipTensors, Wall, to_tensors
-from pipelines.networks.backbones import BACKBONES, ModelConfig
+from pipelines.networks.backbone import ModelConfig, backbone_class
 from pipelines.networks.fusion import FusionConfig
 from pipelines.shards import ShardFolder
 from pipelines.split_task import SplitTask
@@ -40,7 +40,10 @@ def train_split(trial: dict[str, Any]) -> None:
     model = ModelConfig(**trial["model"])
     training = TrainingConfig(**trial["training"])
     cache = _clip_cache(
-        trial["shards"], BACKBONES[model.backbone].face_size, training.rescaling, training.cache_mb
+        trial["shards"],
+        backbone_class(model.backbone).face_size,
+        training.rescaling,
+        training.cache_mb,
     )
     cache.keys.update(trial["keys"])
     epochs = {"total": 0}

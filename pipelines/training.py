@@ -23,7 +23,7 @@ from pipelines.errors import require, require_one_of
 from pipelines.fitting import Batch, Fit, fit
 from pipelines.inputs import ClipTensors, Wall
 from pipelines.mfcc import RESCALINGS
-from pipelines.networks.backbones import ModelConfig
+from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.fusion import FusionConfig, FusionNetwork
 from pipelines.networks.recognisers import AudioNetwork, VisualNetwork
 from pipelines.split_task import Row, SegmentPrediction, SplitResult, SplitTask, seed_for

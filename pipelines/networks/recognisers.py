@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pipelines.networks.backbones import ModelConfig, build_backbone
+from pipelines.networks.backbone import ModelConfig, build_backbone
 from pipelines.networks.temporal import LstmOverFrames
 
 
