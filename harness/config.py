@@ -10,6 +10,7 @@ from typing import Any
 from harness.splits import ProtocolConfig
 from harness.tracking import TrackingConfig
 from pipelines.config import PipelineConfig, register_schema, settings_of, to_plain
+from pipelines.networks.own import source_digest
 from pipelines.storage import content_digest, digest_of
 from pipelines.training import TRAINING_VERSION
 
@@ -34,6 +35,8 @@ def config_digest(config: StudyConfig) -> str:
     weights = Path(config.model.weights).expanduser()
     if weights.is_file():
         model["weights"] = content_digest(weights)
+    del model["weights_sha256"]  # the content of the file counts, asked for or not
+    model["source"] = source_digest(config.model.backbone)
     value: dict[str, Any] = {
         "shards": settings_of(config),
         "model": model,

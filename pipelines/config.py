@@ -26,8 +26,9 @@ from pipelines.errors import UsageError, require, require_one_of
 from pipelines.faces import FacesConfig
 from pipelines.feature_store import FeaturesConfig
 from pipelines.mfcc import MfccConfig
-from pipelines.networks.backbones import ModelConfig
+from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.fusion import FusionConfig
+from pipelines.networks.own import OWN_FORM, is_own
 from pipelines.process import PreprocessConfig
 from pipelines.segments import SegmentsConfig
 from pipelines.session import ClusterConfig
@@ -97,6 +98,7 @@ def compose_config(primary: str, schema: type[ConfigT], overrides: Sequence[str]
         UsageError: an unknown key or group, a wrong type or a value out of range, in one line
             that names the key.
     """
+    overrides = _with_own_network(overrides)
     for override in overrides:
         _check_form(override)
     GlobalHydra.instance().clear()
@@ -137,6 +139,18 @@ def _make_paths_absolute(config: PipelineConfig) -> None:
         config.model.weights = str(Path(config.model.weights).expanduser().absolute())
 
 
+def _with_own_network(overrides: Sequence[str]) -> list[str]:
+    """Let `model=package.module:Class` mean conf/model/own.yaml with that class as its trunk."""
+    expanded = []
+    for position, override in enumerate(overrides, start=1):
+        key, _, value = override.partition("=")
+        if key != "model" or not is_own(value):
+            expanded.append(override)
+        elif not any(later.startswith("model=") for later in overrides[position:]):
+            expanded += ["model=own", f"model.backbone={value}"]
+    return expanded
+
+
 def _check_form(override: str) -> None:
     """Refuse what is no `key=value`, or no choice of a group, before Hydra sees all at once."""
     key, equals, value = override.partition("=")
@@ -149,8 +163,7 @@ def _check_form(override: str) -> None:
         f"{override}: settings can be changed, not added or removed: leave out {key[0]}",
     )
     if key in _groups():
-        choices = sorted(path.stem for path in (CONF / key).glob("*.yaml"))
-        require_one_of(key, value, choices)
+        require_one_of(key, value, _choices(key))
     try:
         OverridesParser.create().parse_override(override)
     except HydraException as error:
@@ -221,12 +234,16 @@ def _groups() -> list[str]:
     return sorted(path.name for path in CONF.iterdir() if path.is_dir())
 
 
+def _choices(group: str) -> list[str]:
+    choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    return [*choices, OWN_FORM] if group == "model" else choices
+
+
 def describe_settings(primary: str, schema: type) -> str:
     """Return the choices of every group in conf/ and every setting with its default, for --help."""
     lines = ["groups of settings:"]
     for group in _groups():
-        choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        lines.append(f"  {group + '=':<10} {' | '.join(choices)}")
+        lines.append(f"  {group + '=':<10} {' | '.join(_choices(group))}")
     lines += ["", "settings and their defaults:"]
     composed = OmegaConf.create(to_plain(compose_config(primary, schema, [])))
     for key in dict.fromkeys(known_keys(schema)):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipelines.errors import require_one_of
 from pipelines.mfcc import RESCALINGS, rescale
-from pipelines.networks.backbones import shrink_crops
+from pipelines.networks.pooling import shrink_crops
 from pipelines.records import ClipArrays
 
 FIT_PHASES = ("stage1_fit", "stage2_fit")

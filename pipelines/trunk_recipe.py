@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from pipelines.networks.backbone import Backbone, ModelConfig, build_backbone, source_digest
+from pipelines.networks.backbone import Backbone, ModelConfig, build_backbone
 from pipelines.networks.frozen import FrozenTrunk
+from pipelines.networks.own import source_digest
 from pipelines.networks.weights import weights_digest
 from pipelines.precision import compute_type
 from pipelines.split_task import seed_for
@@ -58,8 +59,6 @@ class TrunkRecipe:
             "backbone": self.model.backbone,
             "source": source_digest(self.model.backbone),
             "weights": digest,
-            # Weights of ImageNet come with its mean and deviation.
-            "pretrained": self.model.weights != "none",
             "layer": self.layer,
             "precision": self.precision,
             "threads": self.threads,

@@ -29,3 +29,7 @@ class LstmOverFrames(nn.Module):
         _, (hidden, _) = self.lstm(features[frame_indices])
         last: Tensor = hidden[0]
         return last
+
+
+def build_temporal(kind: str, feature_size: int, hidden_size: int) -> LstmOverFrames:
+    return LstmOverFrames(feature_size, hidden_size)

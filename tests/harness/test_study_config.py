@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from pathlib import Path
 
@@ -60,6 +61,9 @@ def test_places_workers_limits_and_tracking_leave_the_digest_alone(override: str
         "preprocess.truncated=keep",
         "model.lstm_hidden=9",
         "model.dropout=0.1",
+        "model.audio_size=96",
+        "model.temporal=lstm_mean",
+        "model.modalities=audio",
         "fusion.attend_over=concat",
         "training.head_rate=0.01",
         "training.segments_per_clip=2",
@@ -100,6 +104,8 @@ def test_weights_count_by_content_not_by_path(tmp_path: Path) -> None:
     assert digest(f"model.weights={one}") == digest(f"model.weights={same}")
     assert digest(f"model.weights={one}") != digest(f"model.weights={other}")
     assert digest(f"model.weights={one}") != digest()
+    checked = f"model.weights_sha256={hashlib.sha256(one.read_bytes()).hexdigest()}"
+    assert digest(f"model.weights={one}", checked) == digest(f"model.weights={one}")
 
 
 def test_the_default_study_leaves_one_subject_out() -> None:

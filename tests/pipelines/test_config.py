@@ -108,6 +108,7 @@ def test_every_number_can_be_changed_alone(profile: str) -> None:
     }
     for linked in ("mfcc.coefficients", "mfcc.rate", "mfcc.mels"):
         numbers.pop(linked)
+    numbers["model.audio_size"] = 96  # 1 is less than the images have
     changed = compose(*PROFILES[profile], *[f"{key}={value}" for key, value in numbers.items()])
     before, after = dict(leaves(config)), dict(leaves(changed))
     assert {key: after[key] for key in before if after[key] != before[key]} == numbers
@@ -116,10 +117,26 @@ def test_every_number_can_be_changed_alone(profile: str) -> None:
 def test_each_group_has_the_choices_of_its_folder() -> None:
     for group in ("corpus", "faces", "model", "training", "vad"):
         for file in (CONF / group).glob("*.yaml"):
-            assert isinstance(compose(f"{group}={file.stem}"), PipelineConfig)
+            if file.stem != "own":
+                assert isinstance(compose(f"{group}={file.stem}"), PipelineConfig)
     assert not compose("vad=off").vad.enabled
     assert compose("faces=yunet").faces.detector == "yunet"
     assert compose("model=vgg19").model.backbone == "vgg19"
+
+
+@pytest.mark.parametrize(
+    ("model", "lstm_hidden"),
+    [("vgg19", 4096), ("vgg16", 4096), ("vgg11", 4096), ("alexnet", 4096), ("resnet18", 512)],
+)
+def test_each_model_has_its_trunk_and_an_lstm_of_its_size(model: str, lstm_hidden: int) -> None:
+    config = compose(f"model={model}", "model.weights=imagenet").model
+    assert (config.backbone, config.lstm_hidden) == (model, lstm_hidden)
+
+
+def test_a_model_of_ones_own_must_be_named() -> None:
+    message = refusal("model=own")
+    assert message.startswith("model.backbone () must be one of: vgg19, ")
+    assert message.endswith(", package.module:Class")
 
 
 def test_every_corpus_can_be_chosen_and_has_its_own_settings() -> None:
@@ -202,7 +219,7 @@ def test_a_setting_of_another_corpus_is_refused_by_name() -> None:
     [
         ("corpus=iemocap", "crema_d, csv_manifest, enterface05, ravdess, rml, savee, synthetic"),
         ("faces=dlib", "haar, ssd_resnet, yunet"),
-        ("model=alexnet", "small, vgg19"),
+        ("model=vgg13", "small, vgg19, resnet18, package.module:Class"),
         ("profile=quick", "demo, fast, paper"),
     ],
 )
@@ -242,6 +259,10 @@ def test_a_wrong_type_is_refused_by_name_and_value(override: str) -> None:
         "training.head_rate=inf",
         "model.dropout=1.0",
         "model.weights=/no/such/file",
+        "model.weights_sha256=abc",
+        "model.audio_size=-1",
+        "model.temporal=gru",
+        "model.modalities=text",
         "fusion.attention_size=0",
         "vad.ratio_threshold=1.5",
         "mfcc.delta_width=0",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pipelines.errors import UsageError
 from pipelines.inputs import ClipCache, ClipTensors, Wall, WallError
-from pipelines.networks.backbones import ModelConfig
+from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.fusion import Fused, FusionConfig
 from pipelines.split_task import Row, SplitResult, SplitTask, seed_for
 from pipelines.training import SplitTraining, TrainingConfig

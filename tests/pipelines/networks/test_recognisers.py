@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipelines.networks.backbones import ModelConfig
+from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.recognisers import AudioNetwork, VisualNetwork
 from pipelines.networks.temporal import LstmOverFrames
 
