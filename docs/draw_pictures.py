@@ -56,8 +56,8 @@ def rescaled(rescaling: str) -> dict[str, npt.NDArray[np.uint8]]:
         others = [clip.clip_id for clip in clips(CORPUS) if clip.subject != "s01"]
         standardise = fit_standardiser(read(clip_id) for clip_id in others)
         shown = {clip_id: standardise(clip) for clip_id, clip in shown.items()}
-    assert all(clip.audio_images.dtype == torch.uint8 for clip in shown.values())
-    return {clip_id: clip.audio_images.numpy() for clip_id, clip in shown.items()}
+    assert all(clip.audio.dtype == torch.uint8 for clip in shown.values())
+    return {clip_id: clip.audio.numpy() for clip_id, clip in shown.items()}
 
 
 def draw(rescaling: str) -> Figure:

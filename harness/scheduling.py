@@ -88,9 +88,7 @@ def run_splits(
             folder=str(folder),
         )
         trial.write(files[split.split_id])
-    trials = [
-        {"split_id": split_id, "file": str(file)} for split_id, file in files.items()
-    ]
+    trials = [{"split_id": split_id, "file": str(file)} for split_id, file in files.items()]
     tuner = Tuner(
         tune.with_resources(
             _trainable, {"cpu": config.cluster.trial_cpus, "gpu": config.cluster.trial_gpus}

@@ -19,8 +19,8 @@ from harness.report import print_summary
 from harness.scheduling import run_splits
 from harness.splits import Plan, Split, check_divisible, plan_splits
 from harness.tracking import Tracker
-from pipelines.command_line import run_command
 from pipelines.clip_reading import ClipPlaces
+from pipelines.command_line import run_command
 from pipelines.config import CONF, compose_config, describe_settings, resolve, to_plain, to_yaml
 from pipelines.corpus_plan import CorpusPlan
 from pipelines.errors import require
@@ -31,8 +31,8 @@ from pipelines.preprocess import prepare
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
 from pipelines.shards import ShardSet
-from pipelines.trunk_recipe import TrunkRecipe
 from pipelines.storage import claim, digest_of, require_folder, write_json, write_text
+from pipelines.trunk_recipe import TrunkRecipe
 
 ALL_DONE, SOME_FAILED = 0, 1
 VOICELESS_SHARE = 0.05
@@ -42,9 +42,7 @@ VOICELESS_SHARE = 0.05
 class Study:
     """One configuration on one corpus of shards, in its folder."""
 
-    def __init__(
-        self, config: StudyConfig, shards: ShardSet, features: FeaturePlan | None
-    ) -> None:
+    def __init__(self, config: StudyConfig, shards: ShardSet, features: FeaturePlan | None) -> None:
         self.config, self.shards, self.features = config, shards, features
         self.digests = {"config_digest": config_digest(config), "data_digest": shards.data_digest}
         self.digest = digest_of(self.digests)
@@ -117,7 +115,7 @@ class Study:
 
     @property
     def places(self) -> ClipPlaces:
-        """Where trials read the clips: pixels, or features where (a part of) the trunk is frozen."""
+        """Where trials read the clips: as pixels, or as features of frozen layers."""
         model = self.config.model
         return ClipPlaces(
             shards=str(self.shards.folder.root),

@@ -32,7 +32,7 @@ class ClipReader:
 
     places: ClipPlaces
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """Features are small: they are held where they are computed with. Pixels go there in batches."""
+    """Features are small and held where they are computed with; pixels go there in batches."""
     keys: dict[str, str] = field(default_factory=dict)
     """clip_id -> key of its shards and its features."""
 

@@ -1,10 +1,10 @@
 """Feature store: what the frozen part of a trunk makes of each clip, computed once for all.
 
-`<data>/features/<digest>/<clip key>.safetensors` holds one clip's features of one kind: `audio` (one
-row per segment) or `frames` (one row per unique frame). The digest is over all that decides a
-feature but the clip; the clip's key, that of its shards, is over its content and its
-preprocessing. So every split, study and search that agrees on both shares them, and one new clip
-costs one clip. No feature here has seen a label: what is trained stays with its split.
+`<data>/features/<digest>/<clip key>.safetensors` holds one clip's features of one kind: `audio`
+(one row per segment) or `frames` (one row per unique frame). The digest is over all that decides a
+feature but the clip; the clip's key, that of its shards, is over its content and its preprocessing.
+So every split, study and search that agrees on both shares them, and one new clip costs one clip.
+No feature here has seen a label: what is trained stays with its split.
 
 On a disk the files are mapped into memory: the processes of a machine share one copy.
 """

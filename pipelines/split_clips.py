@@ -13,6 +13,7 @@ from pipelines.networks.frozen import FrozenTrunk
 from pipelines.split_task import SplitTask
 from pipelines.standardise import Standardiser, fit_standardiser
 
+
 class SplitClips:
     """Reads for one split. Labels of test clips are not here: they never arrive in a trial."""
 

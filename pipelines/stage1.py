@@ -133,15 +133,18 @@ class Stage1:
             [clip.frame_indices + offset for clip, offset in zip(clips, offsets, strict=True)]
         ).to(self.device)
         temporal = self.visual.temporal
-        return temporal.states(trunk_features, indices) if states else temporal(
-            trunk_features, indices
+        return (
+            temporal.states(trunk_features, indices)
+            if states
+            else temporal(trunk_features, indices)
         )
 
     def _trunk_inputs(self, name: str, clips: Sequence[ClipTensors]) -> Tensor:
         each = [clip.audio if name == AUDIO else clip.frames for clip in clips]
         inputs = torch.cat(each).to(self.device)
         if self.training.trunk == "fc":
-            return inputs.float()  # features are stored in half the precision of the weights
+            # Features are stored in half the precision of the weights.
+            return inputs.to(next(self.networks[name].trunk.parameters()).dtype)
         if self.training.trunk == "full" and name == AUDIO:
             return resize_audio(inputs, self.model.audio_size)
         return inputs

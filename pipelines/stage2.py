@@ -95,7 +95,7 @@ class _Segments:
     ) -> _Segments:
         if not vectors:
             return _Segments(torch.empty(0), torch.empty(0), torch.empty(0), None)
-        rows = torch.arange(sum(map(len, labels))).split([len(of_clip) for of_clip in labels])
+        rows = torch.split(torch.arange(sum(map(len, labels))), [len(each) for each in labels])
         return _Segments(
             audio=torch.cat([of_clip.audio for of_clip in vectors]),
             visual=torch.cat([of_clip.visual for of_clip in vectors]),
@@ -111,7 +111,9 @@ class _Segments:
         device = self.labels.device
         if self.rows is None:
             rows = torch.tensor(list(items), device=device)
-            return SegmentVectors(self.audio[rows], self.visual[rows], torch.arange(len(rows), device=device))
+            return SegmentVectors(
+                self.audio[rows], self.visual[rows], torch.arange(len(rows), device=device)
+            )
         each = [self.rows[item] for item in items]
         rows = torch.cat(each).to(device)
         sizes = torch.tensor([len(of_clip) for of_clip in each])

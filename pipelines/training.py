@@ -193,4 +193,3 @@ class SplitTraining:
         start = time.perf_counter()
         yield
         self.result.seconds[name] = time.perf_counter() - start
-

@@ -47,7 +47,7 @@ class TrainingConfig:
     cache_mb: int = 2048
     """Memory for clips held by a trial's process."""
     checkpoint_seconds: float = 300.0
-    """A killed trial goes on from a state that is at most this old, and the epoch that it was in."""
+    """A killed trial goes on from a state that is at most this old and an epoch more."""
 
     def __post_init__(self) -> None:
         require_one_of("training.trunk", self.trunk, TRUNKS)

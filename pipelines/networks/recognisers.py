@@ -24,8 +24,8 @@ class AudioNetwork(nn.Module):
         return trunk_features
 
     def scores(self, features: Tensor) -> Tensor:
-        """Return class scores [segments, classes] of segment features."""
-        scores: Tensor = self.output(self.dropout(features))
+        """Return class scores [segments, classes] of segment features, in any number format."""
+        scores: Tensor = self.output(self.dropout(features.to(self.output.weight.dtype)))
         return scores
 
 
@@ -47,8 +47,8 @@ class VisualNetwork(nn.Module):
         return vectors
 
     def scores(self, features: Tensor) -> Tensor:
-        """Return class scores [segments, classes] of segment features."""
-        scores: Tensor = self.output(self.dropout(features))
+        """Return class scores [segments, classes] of segment features, in any number format."""
+        scores: Tensor = self.output(self.dropout(features.to(self.output.weight.dtype)))
         return scores
 
 

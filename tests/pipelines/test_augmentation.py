@@ -20,9 +20,7 @@ def random_clip(frames: int = 6, segments: int = 5, seed: int = 0) -> ClipTensor
     return ClipTensors(
         clip_id="a",
         frames=torch.randint(0, 256, (frames, 3, SIDE, SIDE), generator=source, dtype=torch.uint8),
-        audio=torch.randint(
-            0, 256, (segments, 3, ROWS, ROWS), generator=source, dtype=torch.uint8
-        ),
+        audio=torch.randint(0, 256, (segments, 3, ROWS, ROWS), generator=source, dtype=torch.uint8),
         frame_indices=torch.randint(0, frames, (segments, 20), generator=source).sort(1).values,
     )
 

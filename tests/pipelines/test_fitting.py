@@ -298,7 +298,7 @@ def test_a_device_that_holds_not_one_item_is_told_with_what_to_set() -> None:
         CrampedStudent(room=0).fitted()
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """The process ended here."""
 
 
@@ -321,7 +321,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(killed_after: int, tmp_path:
         def on_epoch(row: Row) -> None:
             student.on_epoch(row)
             if die and row["epoch"] == killed_after + 1:
-                raise Killed
+                raise KilledError
 
         wrong = torch.tensor([0, 1, 0, 0])
         fitted = fit(
@@ -344,7 +344,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(killed_after: int, tmp_path:
     whole_run, undisturbed = run(NO_CHECKPOINTS)
     last = len(undisturbed.curves)
     if killed_after < last:
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             run(keep(), die=True)
     else:
         run(keep())

@@ -68,7 +68,9 @@ def stage1_of(mode: str, read: Callable[[str], ClipTensors]) -> Stage1:
     return stage1
 
 
-def by_segment(stage1: Stage1, name: str, whole: nn.Module, clips: list[ClipTensors]) -> Tensor:
+def by_segment(
+    stage1: Stage1, name: str, whole: Callable[[Tensor], Tensor], clips: list[ClipTensors]
+) -> Tensor:
     """The naive way: every segment by itself, all its 20 frames through the whole trunk."""
     network = stage1.networks[name]
     rows = []
@@ -107,7 +109,8 @@ def test_unique_frames_once_give_what_each_segment_gives_by_itself(mode: str, na
     clips = [pixels("a"), pixels("b")]
     if mode == "full":
         stage1 = stage1_of(mode, pixels)
-        inputs, whole = clips, stage1.networks[name].trunk
+        inputs = clips
+        whole: Callable[[Tensor], Tensor] = stage1.networks[name].trunk
     else:
         backbone, frozen = frozen_trunk(mode)
 
@@ -117,10 +120,7 @@ def test_unique_frames_once_give_what_each_segment_gives_by_itself(mode: str, na
         inputs = [features(clip) for clip in clips]
         stage1 = stage1_of(mode, lambda clip_id: features(pixels(clip_id)))
         trunk = stage1.networks[name].trunk
-        whole = nn.Module()
-        whole.forward = (  # type: ignore[method-assign]
-            (lambda images: trunk(backbone.convolutional(images))) if mode == "fc" else backbone
-        )
+        whole = (lambda images: trunk(backbone.convolutional(images))) if mode == "fc" else backbone
     passed: list[int] = []
     hook = stage1.networks[name].trunk.register_forward_hook(
         lambda trunk, given, made: passed.append(len(given[0]))
