@@ -26,7 +26,7 @@ class LstmOverFrames(nn.Module):
         Returns:
             [segments, hidden_size].
         """
-        _, (hidden, _) = self.lstm(features[frame_indices])
+        _, (hidden, _) = self.lstm(features.to(self.lstm.weight_hh_l0.dtype)[frame_indices])
         last: Tensor = hidden[0]
         return last
 
