@@ -42,7 +42,7 @@ EMOTIONS = ("anger", "happiness")
 FRAME_RATE = 25
 """Of eNTERFACE'05."""
 SEGMENT_S, SHIFT_S = 0.655, 0.3
-FEATURE_TYPES = {"float32": "float32", "bfloat16": "float32"}
+FEATURE_TYPES = {"float32": "float32", "bfloat16": "float16"}
 """Precision -> how the feature store keeps features."""
 
 
