@@ -83,19 +83,29 @@ class Settings:
 # Frozen trunk
 
 
-def vgg19_fc7(seed: int) -> nn.Module:
-    """Return VGG19 with random weights, up to the ReLU after its second fully connected layer."""
+def vgg19_fc7(weights: Path) -> nn.Module:
+    """Return VGG19 from pixels of 0-255 to the ReLU after its second fully connected layer."""
     import torchvision
 
-    torch.manual_seed(seed)
-    vgg = torchvision.models.vgg19(weights=None)
-    trunk = nn.Sequential(vgg.features, vgg.avgpool, nn.Flatten(), *vgg.classifier[:5])
-    return trunk.eval().requires_grad_(False)
+    vgg = torchvision.models.vgg19(weights=None, init_weights=False)
+    vgg.load_state_dict(torch.load(weights))
+    normalised = Normalised((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    layers = [vgg.features, vgg.avgpool, nn.Flatten(), *vgg.classifier[:5]]
+    return nn.Sequential(normalised, *layers).eval().requires_grad_(False)
 
 
-def normalised(pixels: Tensor) -> Tensor:
-    """Return pixels of 0-255 as a trunk without weights of ImageNet takes them."""
-    return (pixels.float() / 255.0 - 0.5) / 0.25
+class Normalised(nn.Module):
+    """Pixels of 0-255 -> what a trunk was trained on."""
+
+    def __init__(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("deviation", torch.tensor(deviation)[:, None, None])
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return [n, 3, side, side] in the type of the trunk."""
+        mean, deviation = self.get_buffer("mean"), self.get_buffer("deviation")
+        return (pixels.to(mean.dtype) / 255.0 - mean) / deviation
 
 
 class Features(Protocol):
@@ -117,7 +127,7 @@ class TrunkInForwardPass:
     @torch.no_grad()
     def audio(self, segments: Sequence[Segment]) -> Tensor:
         images = torch.stack([self.clips[clip].audio[number] for clip, number in segments])
-        features: Tensor = self.trunk(normalised(images))
+        features: Tensor = self.trunk(images)
         return features
 
     @torch.no_grad()
@@ -125,7 +135,7 @@ class TrunkInForwardPass:
         faces = [self.clips[clip].frames for clip, _ in segments]
         rows = [self.clips[clip].frame_indices[number] for clip, number in segments]
         images = torch.cat([of_clip[row] for of_clip, row in zip(faces, rows, strict=True)])
-        features: Tensor = self.trunk(normalised(images))
+        features: Tensor = self.trunk(images)
         return features.view(len(segments), -1, features.shape[1])
 
 
@@ -158,8 +168,7 @@ def extract(
     trunk = trunk.to(dtype).to(memory_format=layout)
 
     def feature(image: Tensor) -> Tensor:
-        one = normalised(image[None]).to(dtype=dtype, memory_format=layout)
-        features: Tensor = trunk(one)
+        features: Tensor = trunk(image[None].to(memory_format=layout))
         return features[0]
 
     for clip_id, clip in clips.items():

@@ -28,7 +28,6 @@ from benchmarks.study import (
     plain_settings,
     plain_splits,
     run_study,
-    trunk_seed,
     write_corpus,
 )
 
@@ -177,7 +176,7 @@ def toolkit_runs(corpus: Corpus, *, autocast: bool) -> Runs:
 
 
 def _trunk(corpus: Corpus) -> nn.Module:
-    return plain_study.vgg19_fc7(trunk_seed(corpus.size))
+    return plain_study.vgg19_fc7(corpus.weights)
 
 
 def _run(module: str, *arguments: str) -> None:
@@ -225,7 +224,7 @@ def measure(
             "at_least": comparison.at_least,
             "aim": comparison.aim,
             "protocol": f"LOSO, {size.subjects} splits",
-            "trunk": "frozen",
+            "trunk": "frozen, VGG19 to fc7 at 64 pixels",
             "lstm": size.lstm_hidden,
             "optimiser": "counts: fused Adam here, Adam as torch has it by default there",
             **ratios(seconds[comparison.ours], seconds[comparison.rival]),

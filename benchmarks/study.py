@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+import torchvision
 
 from benchmarks import plain_study
 from benchmarks.plain_study import Probabilities
@@ -42,6 +43,7 @@ EMOTIONS = ("anger", "happiness")
 FRAME_RATE = 25
 """Of eNTERFACE'05."""
 SEGMENT_S, SHIFT_S = 0.655, 0.3
+VGG19 = "benchmarks.study:Vgg19At64"
 FEATURE_TYPES = {"float32": "float32", "bfloat16": "float16"}
 """Precision -> how the feature store keeps features."""
 
@@ -63,7 +65,7 @@ class StudySize:
     """Of each network."""
     lstm_hidden: int = 4096
     attention_size: int = 64
-    backbone: str = "benchmarks.study:Vgg19At64"
+    backbone: str = VGG19
     seed: int = 0
 
     @property
@@ -79,7 +81,8 @@ class StudySize:
             f"{SHIFT_S * 1000:.0f} ms at {FRAME_RATE} frames/s: 20 frames a segment, "
             f"{self.unique_frames} unique ones a clip), an inner validation subject in every split;"
             f" {self.epochs} epochs of each of three networks (audio, visual, attention fusion); "
-            f"faces and audio images of 64x64 pixels, VGG19 with random weights, frozen, fc7; LSTM "
+            f"faces and audio images of 64x64 pixels, VGG19 with random weights from a file, "
+            f"frozen, fc7; LSTM "
             f"4096 -> {self.lstm_hidden}; no dropout; 4 clips a batch in stage 1, 32 segments in "
             "stage 2"
         )
@@ -92,6 +95,11 @@ class Corpus:
     folder: Path
     size: StudySize
     outcomes: tuple[ClipOutcome, ...]
+
+    @property
+    def weights(self) -> Path:
+        """Of VGG19: as ImageNet's would be, in a file."""
+        return self.folder / "vgg19.pt"
 
     @property
     def shards(self) -> ShardFolder:
@@ -114,6 +122,9 @@ def make_corpus(folder: Path, size: StudySize) -> Corpus:
     corpus = Corpus(folder, size, tuple(_outcome(size, number) for number in range(_clips(size))))
     for outcome in corpus.outcomes:
         corpus.shards.write_clip(key_of(outcome.clip_id), outcome, *_content(outcome, size))
+    if size.backbone == VGG19:
+        torch.manual_seed(size.seed)
+        torch.save(torchvision.models.vgg19(weights=None).state_dict(), corpus.weights)
     return corpus
 
 
@@ -170,7 +181,7 @@ def run_study(corpus: Corpus, precision: str) -> dict[str, Probabilities]:
         tempfile.TemporaryDirectory(dir=corpus.folder) as data,
         _as_in_a_trial(),
     ):
-        config = configured(corpus.size, precision, data)
+        config = configured(corpus, precision, data)
         plan = FeaturePlan(config)
         _extract(plan, corpus)
         places = ClipPlaces(
@@ -182,12 +193,18 @@ def run_study(corpus: Corpus, precision: str) -> dict[str, Probabilities]:
         return {task.split_id: _run_split(task, clips, config) for task in tasks(corpus)}
 
 
-def configured(size: StudySize, precision: str, data: str) -> PipelineConfig:
+def configured(corpus: Corpus, precision: str, data: str) -> PipelineConfig:
     """Return the settings of this project's side."""
+    size = corpus.size
     return PipelineConfig(
         corpus=None,
         paths=PathsConfig(data=data),
-        model=ModelConfig(backbone=size.backbone, lstm_hidden=size.lstm_hidden, dropout=0.0),
+        model=ModelConfig(
+            backbone=size.backbone,
+            weights=str(corpus.weights) if size.backbone == VGG19 else "none",
+            lstm_hidden=size.lstm_hidden,
+            dropout=0.0,
+        ),
         fusion=FusionConfig(attention_size=size.attention_size, dropout=0.0),
         training=TrainingConfig(
             trunk="frozen",

@@ -38,7 +38,8 @@ def tiny_trunk(seed: int) -> nn.Module:
     convolution = nn.Conv2d(3, 3, 3, padding=1)
     layers = [nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, 12), nn.ReLU()]
     pooling = nn.AdaptiveAvgPool2d(4)
-    trunk = nn.Sequential(convolution, nn.Tanh(), pooling, nn.Flatten(), *layers)
+    normalised = plain_study.Normalised((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    trunk = nn.Sequential(normalised, convolution, nn.Tanh(), pooling, nn.Flatten(), *layers)
     return trunk.eval().requires_grad_(False)
 
 
