@@ -74,6 +74,8 @@ class Settings:
     """Of stage 1."""
     segments_per_batch: int
     """Of stage 2."""
+    rate: float
+    """Of learning."""
     keep_vectors: bool
     """Stage 2 computes what stage 1 makes of a segment once, instead of in every batch."""
     autocast: bool = False
@@ -325,7 +327,7 @@ def _fit(
     settings: Settings,
 ) -> None:
     """Train with Adam; a group is what the order of an epoch keeps together."""
-    optimiser = torch.optim.Adam(network.parameters())
+    optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate)
     shuffle = torch.Generator().manual_seed(split.seeds[f"order of {name}"])
     best_loss, best_state = math.inf, network.state_dict()
     for _ in range(settings.epochs):

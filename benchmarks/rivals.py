@@ -35,7 +35,7 @@ Predictions = dict[str, Probabilities]
 """Split -> test clip -> segments -> classes."""
 Runs = dict[str, Callable[[], Predictions]]
 REPEATS = 3
-TOLERANCE = 1e-3
+TOLERANCE = 1e-4
 """Between two probabilities that count as equal."""
 WARM_UP = StudySize(subjects=3, segments=1, epochs=1, lstm_hidden=8)
 """Imports, compiled kernels and the disk's cache are nobody's."""

@@ -65,6 +65,12 @@ class StudySize:
     """Of each network."""
     lstm_hidden: int = 4096
     attention_size: int = 64
+    clips_per_batch: int = 4
+    """Of stage 1."""
+    segments_per_batch: int = 32
+    """Of stage 2."""
+    rate: float = 1e-3
+    """Of learning: the one that Adam has by default."""
     backbone: str = VGG19
     seed: int = 0
 
@@ -81,10 +87,9 @@ class StudySize:
             f"{SHIFT_S * 1000:.0f} ms at {FRAME_RATE} frames/s: 20 frames a segment, "
             f"{self.unique_frames} unique ones a clip), an inner validation subject in every split;"
             f" {self.epochs} epochs of each of three networks (audio, visual, attention fusion); "
-            f"faces and audio images of 64x64 pixels, VGG19 with random weights from a file, "
-            f"frozen, fc7; LSTM "
-            f"4096 -> {self.lstm_hidden}; no dropout; 4 clips a batch in stage 1, 32 segments in "
-            "stage 2"
+            "faces and audio images of 64x64 pixels, VGG19 with random weights from a file, "
+            f"frozen, fc7; LSTM 4096 -> {self.lstm_hidden}; no dropout; {self.clips_per_batch} "
+            f"clips a batch in stage 1, {self.segments_per_batch} segments in stage 2"
         )
 
 
@@ -212,6 +217,9 @@ def configured(corpus: Corpus, precision: str, data: str) -> PipelineConfig:
             audio_epochs=size.epochs,
             visual_epochs=size.epochs,
             fusion_epochs=size.epochs,
+            clips_per_batch=size.clips_per_batch,
+            segments_per_batch=size.segments_per_batch,
+            head_rate=size.rate,
         ),
         features=FeaturesConfig(dtype=FEATURE_TYPES[precision]),
         cluster=ClusterConfig(extract_cpus=torch.get_num_threads()),
@@ -319,7 +327,6 @@ def plain_splits(corpus: Corpus) -> list[plain_study.Split]:
 
 def plain_settings(size: StudySize, *, keep_vectors: bool = False) -> plain_study.Settings:
     """Return its sizes."""
-    training = TrainingConfig()
     return plain_study.Settings(
         classes=len(EMOTIONS),
         feature_size=backbone_class(size.backbone).feature_size,
@@ -327,8 +334,9 @@ def plain_settings(size: StudySize, *, keep_vectors: bool = False) -> plain_stud
         attention_size=size.attention_size,
         segments=size.segments,
         epochs=size.epochs,
-        clips_per_batch=training.clips_per_batch,
-        segments_per_batch=training.segments_per_batch,
+        clips_per_batch=size.clips_per_batch,
+        segments_per_batch=size.segments_per_batch,
+        rate=size.rate,
         keep_vectors=keep_vectors,
     )
 
