@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ def test_pixels_and_features_are_of_the_same_clip(shards: ShardFolder, tmp_path:
     for row in ROWS:
         work(row)
     pixels = ClipReader(places=ClipPlaces(shards=str(shards.root), face_size=24), keys=KEYS)("b")
-    places = replace(ClipPlaces(shards=str(shards.root)), **plan.places())
+    places = plan.placed(ClipPlaces(shards=str(shards.root)))
     features = ClipReader(places=places, keys=KEYS)("b")
     assert pixels.frames.shape == (FRAME_COUNT, 3, 24, 24)
     assert pixels.audio.shape == (SEGMENTS, 3, 64, 64)
