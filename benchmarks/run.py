@@ -12,12 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import broken_files, demo, faces, preprocessing, rivals, vad
+from benchmarks import broken_files, demo, faces, lstm, preprocessing, rivals, vad
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "C1": rivals.plain_loop,
     "C1_lstm512": rivals.plain_loop_512,
     "C2": rivals.toolkit,
+    "C3": lstm.run,
     "broken_files": broken_files.run,
     "demo": demo.run,
     "faces": faces.run,

@@ -27,7 +27,7 @@ from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
 from pipelines.networks.fusion import FusionConfig
 from pipelines.split_task import Row, SplitTask
-from pipelines.storage import write_json
+from pipelines.storage import digest_of, write_json
 from pipelines.training import SplitTraining
 from pipelines.training_config import TrainingConfig
 from pipelines.trunk_recipe import TrunkRecipe
@@ -59,6 +59,14 @@ class Trial:
     def checkpoints(self) -> Path:
         """Where the split goes on after its process was killed."""
         return Path(self.folder) / "checkpoints" / self.task.split_id
+
+    @property
+    def checkpoint_key(self) -> str:
+        """Digest of the study and of the clips, with their labels, that the split learns from.
+
+        What was fine-tuned on other clips, under the same name of a split, is never taken up.
+        """
+        return digest_of([self.study_digest, asdict(self.task)])
 
     def write(self, path: Path) -> None:
         """Write the trial for the process that will run it, on whichever host."""
@@ -102,7 +110,7 @@ def run_trial(path: str) -> None:
         device=device,
         frozen_audio=_frozen(trial.frozen_audio) if trial.frozen_audio else None,
         checkpoints=Checkpoints(
-            trial.checkpoints, trial.study_digest, trial.training.checkpoint_seconds
+            trial.checkpoints, trial.checkpoint_key, trial.training.checkpoint_seconds
         ),
         on_epoch=reports.note,
     ).run()
@@ -150,6 +158,8 @@ def _device(threads: int, gpus: float) -> torch.device:
     torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
+    # Nothing is read before it is written; filling it first would take a tenth of an LSTM's step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if gpus > 0 and torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("cpu")

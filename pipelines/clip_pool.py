@@ -41,9 +41,7 @@ def map_clips(
     for in_flight in (None, 1):
         if left:
             pending = [left[clip_id] for clip_id in sorted(left)] if in_flight else list(rows)
-            for answer in _pass(
-                worker, arguments, pending, workers, in_flight, cpus, gpus
-            ):
+            for answer in _pass(worker, arguments, pending, workers, in_flight, cpus, gpus):
                 del left[answer["clip_id"]]
                 yield answer
     for clip_id in sorted(left):
