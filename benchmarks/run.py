@@ -12,9 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import broken_files, demo, faces, preprocessing, vad
+from benchmarks import broken_files, demo, faces, lstm, preprocessing, vad
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
+    "C3": lstm.run,
     "broken_files": broken_files.run,
     "demo": demo.run,
     "faces": faces.run,

@@ -117,13 +117,13 @@ class Study:
     def places(self) -> ClipPlaces:
         """Where trials read the clips: as pixels, or as features of frozen layers."""
         model = self.config.model
-        return ClipPlaces(
+        places = ClipPlaces(
             shards=str(self.shards.folder.root),
             modalities=model.used_modalities,
             face_size=backbone_class(model.backbone).face_size,
             rescaling=self.config.training.rescaling,
-            **(self.features.places() if self.features else {}),
         )
+        return self.features.placed(places) if self.features else places
 
     @property
     def frozen_audio(self) -> TrunkRecipe | None:

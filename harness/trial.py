@@ -28,7 +28,7 @@ from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
 from pipelines.networks.fusion import FusionConfig
 from pipelines.split_task import Row, SplitTask
-from pipelines.storage import write_json
+from pipelines.storage import digest_of, write_json
 from pipelines.training import SplitTraining
 from pipelines.training_config import TrainingConfig
 from pipelines.trunk_recipe import TrunkRecipe
@@ -60,6 +60,14 @@ class Trial:
     def checkpoints(self) -> Path:
         """Where the split goes on after its process was killed."""
         return Path(self.folder) / "checkpoints" / self.task.split_id
+
+    @property
+    def checkpoint_key(self) -> str:
+        """Digest of the study and of the clips, with their labels, that the split learns from.
+
+        What was fine-tuned on other clips, under the same name of a split, is never taken up.
+        """
+        return digest_of([self.study_digest, asdict(self.task)])
 
     def write(self, path: Path) -> None:
         """Write the trial for the process that will run it, on whichever host."""
@@ -112,7 +120,7 @@ def run_trial(path: str) -> None:
         device=device,
         frozen_audio=_frozen(trial.frozen_audio) if trial.frozen_audio else None,
         checkpoints=Checkpoints(
-            trial.checkpoints, trial.study_digest, trial.training.checkpoint_seconds
+            trial.checkpoints, trial.checkpoint_key, trial.training.checkpoint_seconds
         ),
         on_epoch=reports.note,
     ).run()

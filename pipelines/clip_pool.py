@@ -41,9 +41,7 @@ def map_clips(
     for in_flight in (None, 1):
         if left:
             pending = [left[clip_id] for clip_id in sorted(left)] if in_flight else list(rows)
-            for answer in _pass(
-                worker, arguments, pending, workers, in_flight, {"num_cpus": cpus, "num_gpus": gpus}
-            ):
+            for answer in _pass(worker, arguments, pending, workers, in_flight, cpus, gpus):
                 del left[answer["clip_id"]]
                 yield answer
     for clip_id in sorted(left):
@@ -56,7 +54,8 @@ def _pass(
     rows: Sequence[Row],
     workers: int,
     in_flight: int | None,
-    resources: Mapping[str, float],
+    cpus: int,
+    gpus: float,
 ) -> Iterator[Row]:
     import ray
 
@@ -69,7 +68,8 @@ def _pass(
         compute=ray.data.ActorPoolStrategy(
             size=max(1, min(workers, len(rows))), max_tasks_in_flight_per_actor=in_flight
         ),
+        num_cpus=cpus,
+        num_gpus=gpus or None,
         max_task_retries=0,
-        **resources,
     )
     yield from mapped.iter_rows()

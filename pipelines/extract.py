@@ -12,11 +12,13 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from pipelines.clip_pool import map_clips
+from pipelines.clip_reading import ClipPlaces
 from pipelines.command_line import run_command
 from pipelines.config import PipelineConfig, compose_config, describe_settings, resolve
 from pipelines.corpus_plan import CorpusPlan
@@ -76,10 +78,14 @@ class FeaturePlan:
             for kind, settings in self.settings.items()
         }
 
-    def places(self) -> dict[str, str]:
-        """Return the folders of the feature store, by the names that `ClipPlaces` has for them."""
-        names = {AUDIO: "audio_features", FRAMES: "frame_features"}
-        return {names[kind]: str(folder.root) for kind, folder in self.folders.items()}
+    def placed(self, places: ClipPlaces) -> ClipPlaces:
+        """Return the places of clips with the folders of these features among them."""
+        roots = {kind: str(folder.root) for kind, folder in self.folders.items()}
+        return replace(
+            places,
+            audio_features=roots.get(AUDIO, ""),
+            frame_features=roots.get(FRAMES, ""),
+        )
 
     def missing(self, shards: ShardSet) -> dict[str, list[str]]:
         """Return the kinds that are still to do of each clip that has segments."""

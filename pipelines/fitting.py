@@ -123,7 +123,8 @@ class _Run:
         self.shuffle = torch.Generator().manual_seed(settings.seed)
         self.epoch = 0
         self.stopped = False
-        self.best_loss, self.best_state = math.inf, None
+        self.best_loss = math.inf
+        self.best_state: State | None = None
         self.has_validation = False
         self.fitted = Fitted(chosen_epoch=settings.epochs)
 

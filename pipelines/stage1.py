@@ -133,11 +133,10 @@ class Stage1:
             [clip.frame_indices + offset for clip, offset in zip(clips, offsets, strict=True)]
         ).to(self.device)
         temporal = self.visual.temporal
-        return (
-            temporal.states(trunk_features, indices)
-            if states
-            else temporal(trunk_features, indices)
-        )
+        if states:
+            return temporal.states(trunk_features, indices)
+        vectors: Tensor = temporal(trunk_features, indices)
+        return vectors
 
     def _trunk_inputs(self, name: str, clips: Sequence[ClipTensors]) -> Tensor:
         each = [clip.audio if name == AUDIO else clip.frames for clip in clips]

@@ -44,23 +44,23 @@ class FrozenTrunk:
     ) -> None:
         self._layer, self._device = layer, device
         dtype = compute or torch.float32
-        self._trunk = backbone.to(device, dtype, memory_format=torch.channels_last).eval()
+        backbone = backbone.to(memory_format=torch.channels_last)
+        self._trunk = backbone.to(device, dtype).eval()
         self._trunk.requires_grad_(False)
         self._chunk = CHUNK
 
     def _half(self, images: Tensor) -> Tensor:
         images = images.to(self._device)
-        if self._layer == "features":
-            features: Tensor = self._trunk(images)
-            return features
-        return self._trunk.convolutional(images)
+        whole = self._layer == "features"
+        features: Tensor = self._trunk(images) if whole else self._trunk.convolutional(images)
+        return features
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """Return float32 features [n, size] on the CPU of images [n, 3, h, w] in 0-255."""
         while True:
             try:
-                chunks = images.split(self._chunk)
+                chunks = torch.split(images, self._chunk)
                 return torch.cat([self._half(chunk).float().cpu() for chunk in chunks])
             except torch.OutOfMemoryError:
                 if self._chunk == 1:

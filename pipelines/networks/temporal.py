@@ -2,34 +2,96 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
+from pipelines.networks.lstm import lstm_over_frames
 
-class LstmOverFrames(nn.Module):
-    """The last hidden state of an LSTM over the 20 frames of a segment."""
+
+class Temporal(nn.Module):
+    """What stands between the features of frames and the vector of their segment.
+
+    `features` are [n, size], each unique frame once, of any floating type; `frame_indices` are
+    [segments, steps] into them, and the steps are 20.
+    """
+
+    feature_size: int
+    """Of each state, and of the segment's vector."""
+    compute: torch.dtype | None = None
+    """Type of the matrix products; None: that of the parameters."""
+
+    def states(self, features: Tensor, frame_indices: Tensor) -> Tensor:
+        """Return what there is to attend over, [segments, steps, feature_size]."""
+        raise NotImplementedError
+
+    def forward(self, features: Tensor, frame_indices: Tensor) -> Tensor:
+        """Return one vector for each segment, [segments, feature_size]."""
+        raise NotImplementedError
+
+
+class LstmOverFrames(Temporal):
+    """The last hidden state of an LSTM over the frames (the paper's)."""
 
     def __init__(self, feature_size: int, hidden_size: int) -> None:
         super().__init__()
+        # Its parameters alone are used: they are named and initialised as everybody's are.
         self.lstm = nn.LSTM(feature_size, hidden_size, batch_first=True)
         self.feature_size = hidden_size
         # An open forget gate at the start lets the first of 20 frames reach the last state.
         bias: Tensor = self.lstm.get_parameter("bias_hh_l0").data
         bias[hidden_size : 2 * hidden_size].fill_(1.0)
 
+    def states(self, features: Tensor, frame_indices: Tensor) -> Tensor:
+        return lstm_over_frames(self.lstm, features, frame_indices, self.compute)
+
     def forward(self, features: Tensor, frame_indices: Tensor) -> Tensor:
-        """Gather unique frames into segments and run over them.
-
-        Args:
-            features: [n, feature_size], each unique frame once.
-            frame_indices: [segments, 20] into `features`.
-
-        Returns:
-            [segments, hidden_size].
-        """
-        _, (hidden, _) = self.lstm(features[frame_indices])
-        last: Tensor = hidden[0]
-        return last
+        return self.states(features, frame_indices)[:, -1]
 
 
-def build_temporal(kind: str, feature_size: int, hidden_size: int) -> LstmOverFrames:
-    return LstmOverFrames(feature_size, hidden_size)
+class LstmMean(LstmOverFrames):
+    """The mean over time of the LSTM's hidden states."""
+
+    def forward(self, features: Tensor, frame_indices: Tensor) -> Tensor:
+        return self.states(features, frame_indices).mean(1)
+
+
+class LastFrame(Temporal):
+    """The features of the last frame: no arithmetic over time."""
+
+    def __init__(self, feature_size: int) -> None:
+        super().__init__()
+        self.feature_size = feature_size
+
+    def states(self, features: Tensor, frame_indices: Tensor) -> Tensor:
+        # index_select, unlike [], sums gradients in one order whatever the number of threads.
+        gathered = features.index_select(0, frame_indices.flatten())
+        at_least_float32 = torch.promote_types(features.dtype, torch.float32)
+        return gathered.to(at_least_float32).view(*frame_indices.shape, -1)
+
+    def forward(self, features: Tensor, frame_indices: Tensor) -> Tensor:
+        return self.states(features, frame_indices[:, -1:])[:, 0]
+
+
+class MeanOverFrames(LastFrame):
+    """The mean over time of the frames' features."""
+
+    def forward(self, features: Tensor, frame_indices: Tensor) -> Tensor:
+        return self.states(features, frame_indices).mean(1)
+
+
+def build_temporal(kind: str, feature_size: int, hidden_size: int) -> Temporal:
+    """Build what `model.temporal` names: `lstm`, `lstm_mean`, `mean` or `last`.
+
+    Raises:
+        ValueError: it names nothing.
+    """
+    match kind:
+        case "lstm":
+            return LstmOverFrames(feature_size, hidden_size)
+        case "lstm_mean":
+            return LstmMean(feature_size, hidden_size)
+        case "mean":
+            return MeanOverFrames(feature_size)
+        case "last":
+            return LastFrame(feature_size)
+    raise ValueError(f"model.temporal ({kind}) is none of lstm, lstm_mean, mean and last")

@@ -342,7 +342,8 @@ def test_a_trial_killed_in_its_work_is_tried_again_and_changes_nothing(
 ) -> None:
     cwd = copy_of(small_study, tmp_path, runs=False)
     mark = f"TEST_MARK={tmp_path}"
-    command = [sys.executable, "-m", "harness.loso", *small_study.arguments]
+    arguments = (*small_study.arguments, "training.checkpoint_seconds=0")
+    command = [sys.executable, "-m", "harness.loso", *arguments]
     driver = subprocess.Popen(
         command,
         cwd=cwd,
@@ -351,16 +352,22 @@ def test_a_trial_killed_in_its_work_is_tried_again_and_changes_nothing(
         stderr=subprocess.PIPE,
         text=True,
     )
+    checkpoints = cwd / "runs" / "small" / "checkpoints"
     deadline = time.monotonic() + 300
-    while not (running := trial_processes(mark)) and time.monotonic() < deadline:
+    while len(list(checkpoints.glob("*/audio.pt"))) < 2 and time.monotonic() < deadline:
         assert driver.poll() is None, "the study ended before a trial could be killed"
         time.sleep(0.02)
+    running = trial_processes(mark)
     os.kill(running[0], signal.SIGKILL)
     _, said = driver.communicate(timeout=600)
     assert driver.returncode == 0, said
     for name in ("predictions.parquet", "segment_predictions.parquet"):
         one = pq.read_table(small_study.folder / name)
         assert one.equals(pq.read_table(cwd / "runs" / "small" / name))
+    ledger = cwd / "runs" / "small" / "splits"
+    resumed = [read_json(path)["resumed"] for path in ledger.glob("*.json")]
+    assert sum(bool(networks) for networks in resumed) == 1
+    assert not list(checkpoints.iterdir())
 
 
 def test_a_split_that_fails_makes_the_study_incomplete_and_is_tried_again(

@@ -16,7 +16,7 @@ from random_images import random_images
 from harness.config import StudyConfig, config_digest
 from pipelines.config import CONF, PipelineConfig, compose_config
 from pipelines.errors import UsageError
-from pipelines.networks.backbone import ModelConfig, backbone_class, build_backbone
+from pipelines.networks.backbone import Backbone, ModelConfig, backbone_class, build_backbone
 from pipelines.networks.own import source_digest
 from pipelines.networks.recognisers import AudioNetwork, VisualNetwork
 
@@ -71,6 +71,7 @@ def test_the_example_of_the_guide_is_a_trunk_of_both_networks(write: Write, tmp_
     assert scores.shape == (2, 6)
     features = visual.trunk(random_images(5, 48))
     assert visual.features(features, torch.randint(0, 5, (3, 20))).shape == (3, 512)
+    assert isinstance(visual.trunk, Backbone)
     pooled = visual.trunk.convolutional(random_images(5, 48))
     assert torch.equal(visual.trunk.connected(pooled), features)
     # The same from a file, in another dtype.

@@ -88,8 +88,10 @@ def test_each_unique_frame_passes_the_trunk_once_and_nothing_else_changes() -> N
     ours = network.scores(network.features(network.trunk(crops), indices))
     assert rows == [7]
     hook.remove()
+    temporal = network.temporal
+    assert isinstance(temporal, LstmOverFrames)
     each = [
-        lstm_by_hand(network.temporal.lstm, torch.cat([network.trunk(crops[i : i + 1]) for i in s]))
+        lstm_by_hand(temporal.lstm, torch.cat([network.trunk(crops[i : i + 1]) for i in s]))
         for s in indices.tolist()
     ]
     truth = torch.stack(each) @ network.output.weight.T + network.output.bias
