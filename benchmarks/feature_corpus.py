@@ -106,4 +106,4 @@ def features(outcome: ClipOutcome, kind: str, count: int, size: int) -> torch.Te
     ):
         generator = torch.Generator().manual_seed(seed_for(0, kind, what))
         total += share * torch.randn(rows, size, generator=generator)
-    return total.clamp_(min=0)
+    return total.clamp_(min=0).half()

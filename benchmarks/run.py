@@ -12,10 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import broken_files, demo, faces, lstm, preprocessing, vad
+from benchmarks import broken_files, demo, faces, lstm, preprocessing, scheduling, vad
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "C3": lstm.run,
+    "C4": scheduling.run,
     "broken_files": broken_files.run,
     "demo": demo.run,
     "faces": faces.run,
