@@ -9,15 +9,22 @@ from typing import Any
 
 
 def alternate(
-    a: Callable[[], object], b: Callable[[], object], *, repeats: int = 5
+    a: Callable[[], object], b: Callable[[], object], *, repeats: int = 5, warm: bool = True
 ) -> dict[str, Any]:
     """Time both `repeats` times in the order A B B A ..., and compare what they return.
+
+    Args:
+        a: one way to do the work.
+        b: the other.
+        repeats: of each.
+        warm: run both once before; False where they have been.
 
     Returns:
         Seconds of each, how many times longer B took (median, least and most of the pairs), and
         whether all results were equal.
     """
-    a(), b()  # imports, compiled kernels and the disk's cache are nobody's
+    if warm:
+        a(), b()  # imports, compiled kernels and the disk's cache are nobody's
     seconds: dict[str, list[float]] = {"a": [], "b": []}
     results: list[object] = []
     for repeat in range(repeats):

@@ -19,8 +19,8 @@ from ray.tune import TuneConfig
 
 from benchmarks.alternation import alternate
 from benchmarks.feature_corpus import Geometry, write_feature_corpus
-from harness.ledger import DONE, Ledger, segment_table
 from harness.leakage import allowed_reads
+from harness.ledger import DONE, Ledger, segment_table
 from harness.scheduling import run_splits, split_task
 from harness.splits import ProtocolConfig, plan_splits
 from pipelines.clip_reading import ClipReader
