@@ -5,7 +5,7 @@ Its features carry the emotion, the subject and noise, so that a training has so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,20 +56,7 @@ def write_feature_corpus(folder: Path, geometry: Geometry) -> tuple[ShardSet, Cl
     rows = []
     for outcome in outcomes(geometry):
         key = digest_of(outcome.clip_id)
-        segments = [
-            Segment(
-                clip_id=outcome.clip_id,
-                segment_index=index,
-                start_s=index * SHIFT_S,
-                mfcc=np.zeros((64, 64, 3), np.float16),
-                frame_indices=indices,
-            )
-            for index, indices in enumerate(geometry.frame_indices())
-        ]
-        write_table(shards.path("segments", key), segments_table(segments))
-        shards.write_clip(key, outcome)
-        for kind, count in ((AUDIO, geometry.segments), (FRAMES, geometry.frames)):
-            stores[kind].write(key, features(outcome, kind, count, geometry.feature_size))
+        write_clip(shards, stores, key, outcome, geometry)
         rows.append((key, key, outcome))
     write_manifest(shards, corpus="features", digest="0", settings={}, clips=rows)
     places = ClipPlaces(
@@ -78,6 +65,30 @@ def write_feature_corpus(folder: Path, geometry: Geometry) -> tuple[ShardSet, Cl
         frame_features=str(stores[FRAMES].root),
     )
     return open_shards(shards.root), places
+
+
+def write_clip(
+    shards: ShardFolder,
+    stores: Mapping[str, FeatureFolder],
+    key: str,
+    outcome: ClipOutcome,
+    geometry: Geometry,
+) -> None:
+    """Write the segments, the outcome and the features of one clip."""
+    segments = [
+        Segment(
+            clip_id=outcome.clip_id,
+            segment_index=index,
+            start_s=index * SHIFT_S,
+            mfcc=np.zeros((64, 64, 3), np.float16),
+            frame_indices=indices,
+        )
+        for index, indices in enumerate(geometry.frame_indices())
+    ]
+    write_table(shards.path("segments", key), segments_table(segments))
+    shards.write_clip(key, outcome)
+    for kind, count in ((AUDIO, geometry.segments), (FRAMES, geometry.frames)):
+        stores[kind].write(key, features(outcome, kind, count, geometry.feature_size))
 
 
 def outcomes(geometry: Geometry) -> Iterator[ClipOutcome]:
