@@ -11,15 +11,22 @@ _Result = TypeVar("_Result")
 
 
 def alternate(
-    a: Callable[[], object], b: Callable[[], object], *, repeats: int = 5
+    a: Callable[[], object], b: Callable[[], object], *, repeats: int = 5, warm: bool = True
 ) -> dict[str, Any]:
     """Time both `repeats` times in the order A B B A ..., and compare what they return.
+
+    Args:
+        a: one way to do the work.
+        b: the other.
+        repeats: of each.
+        warm: run both once before; False where they have been.
 
     Returns:
         Seconds of each, how many times longer B took (median, least and most of the pairs), and
         whether all results were equal.
     """
-    a(), b()  # imports, compiled kernels and the disk's cache are nobody's
+    if warm:
+        a(), b()  # imports, compiled kernels and the disk's cache are nobody's
     seconds, results = take_turns({"a": a, "b": b}, repeats=repeats)
     return {
         **ratios(seconds["a"], seconds["b"]),

@@ -12,20 +12,34 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import broken_files, demo, faces, lstm, preprocessing, rivals, vad
+from benchmarks import (
+    broken_files,
+    demo,
+    extraction,
+    faces,
+    lstm,
+    preprocessing,
+    rivals,
+    scheduling,
+    study_memory,
+    vad,
+)
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "C1": rivals.plain_loop,
     "C1_lstm512": rivals.plain_loop_512,
     "C2": rivals.toolkit,
     "C3": lstm.run,
+    "C4": scheduling.run,
     "broken_files": broken_files.run,
     "demo": demo.run,
+    "extraction": extraction.run,
     "faces": faces.run,
     "preprocessing_memory": preprocessing.memory,
     "preprocessing_ray_data": preprocessing.ray_data,
     "preprocessing_region": preprocessing.region_of_interest,
     "preprocessing_steps": preprocessing.steps,
+    "study_memory": study_memory.run,
     "vad": vad.run,
 }
 RESULTS = Path(__file__).parent / "results"

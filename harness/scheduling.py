@@ -12,7 +12,7 @@ from ray.tune import FailureConfig, RunConfig, TuneConfig, Tuner
 
 from harness.ledger import Ledger
 from harness.splits import Split
-from harness.trial import Trial, run_trial
+from harness.trial import Trial, trainable
 from pipelines.clip_reading import ClipPlaces
 from pipelines.config import PipelineConfig
 from pipelines.errors import StoppedError
@@ -91,7 +91,7 @@ def run_splits(
     trials = [{"split_id": split_id, "file": str(file)} for split_id, file in files.items()]
     tuner = Tuner(
         tune.with_resources(
-            _trainable, {"cpu": config.cluster.trial_cpus, "gpu": config.cluster.trial_gpus}
+            trainable, {"cpu": config.cluster.trial_cpus, "gpu": config.cluster.trial_gpus}
         ),
         param_space={"trial": tune.grid_search(trials)},
         tune_config=TuneConfig(
@@ -127,10 +127,6 @@ def run_splits(
         if ledger.entry(split.split_id) is None:
             ledger.record_failure(split.split_id, "the trial ended without a result", study_digest)
     shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _trainable(config: dict[str, Any]) -> None:
-    run_trial(config["trial"]["file"])
 
 
 def _trial_name(trial: Any) -> str:

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
 from pipelines.errors import require, require_one_of
 from pipelines.records import Clip, ClipOutcome
 from pipelines.split_task import seed_for
@@ -142,6 +140,9 @@ def _by_subject(clips: Sequence[ClipOutcome]) -> list[_Division]:
 
 
 def _by_fold(clips: Sequence[ClipOutcome], protocol: ProtocolConfig, seed: int) -> list[_Division]:
+    # It takes most of a second to import, and every process that runs trials imports this module.
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
     labels = [clip.emotion for clip in clips]
     subjects = [clip.subject for clip in clips]
     splitter = StratifiedKFold if protocol.unit == "clip" else StratifiedGroupKFold

@@ -14,6 +14,7 @@ import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from ray import tune
@@ -91,6 +92,15 @@ class Trial:
                 "frozen_audio": recipe,
             }
         )
+
+
+def trainable(config: dict[str, Any]) -> None:
+    """Run a trial as Tune has it.
+
+    Here and not where trials are scheduled: the actor imports this function's module, and every
+    second of that is one before the first split.
+    """
+    run_trial(config["trial"]["file"])
 
 
 def run_trial(path: str) -> None:

@@ -1,0 +1,188 @@
+"""C4: what Ray Tune adds to short splits, on a reused actor and on fresh ones."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pyarrow as pa
+import torch
+from ray.tune import TuneConfig
+
+from benchmarks.alternation import alternate
+from benchmarks.feature_corpus import Geometry, write_feature_corpus
+from harness.leakage import allowed_reads
+from harness.ledger import DONE, Ledger, segment_table
+from harness.scheduling import run_splits, split_task
+from harness.splits import ProtocolConfig, plan_splits
+from pipelines.clip_reading import ClipReader
+from pipelines.config import PipelineConfig, compose_config, resolve
+from pipelines.inputs import ClipCache, Wall
+from pipelines.session import ray_session
+from pipelines.training import SplitTraining
+
+FRESH_REPEATS = 2
+MOST_OVERHEAD, LEAST_AGAINST_FRESH = 0.05, 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """How much there is to do in each of 42 splits (eNTERFACE'05 as the paper used it)."""
+
+    clips: int
+    """Of each subject."""
+    epochs: tuple[int, int, int]
+    """Of the audio, the visual and the fusion network."""
+    lstm_hidden: int
+
+    @property
+    def geometry(self) -> Geometry:
+        """The corpus."""
+        return Geometry(subjects=42, clips=self.clips, feature_size=128)
+
+    @property
+    def overrides(self) -> list[str]:
+        """The settings."""
+        names = ("audio_epochs", "visual_epochs", "fusion_epochs")
+        epochs = zip(names, self.epochs, strict=True)
+        return [
+            *(f"training.{name}={count}" for name, count in epochs),
+            f"model.lstm_hidden={self.lstm_hidden}",
+            "training.trunk=frozen",
+            "training.precision=float32",
+            "training.augment=false",
+            "cluster.cpus=1",
+        ]
+
+
+SHORT = Work(clips=6, epochs=(6, 6, 6), lstm_hidden=128)
+HARDLY_ANY = Work(clips=2, epochs=(1, 1, 1), lstm_hidden=16)
+
+
+def run() -> dict[str, Any]:
+    """Run 42 short splits in a bare loop and through Tune, and 42 with hardly any work as well."""
+    begun = time.perf_counter()
+    with ray_session(compose_config("pipeline", PipelineConfig, SHORT.overrides).cluster):
+        start_s = time.perf_counter() - begun
+        with splits_of(SHORT) as short:
+            figures = alternate(short.in_a_bare_loop, short.through_tune)
+        with splits_of(HARDLY_ANY) as empty:
+            little = alternate(empty.in_a_bare_loop, empty.through_tune)
+            with fresh_actors():
+                fresh = [seconds_of(empty.through_tune) for _ in range(FRESH_REPEATS)]
+    bare_s, overhead = figures["seconds_a_median"], figures["ratio_median"] - 1
+    reused_s = little["seconds_b_median"] - little["seconds_a_median"]
+    fresh_s = statistics.median(fresh) - little["seconds_a_median"]
+    return {
+        "a": "SplitTraining in a loop over the splits, in one process of one thread",
+        "b": "the same through Ray Tune in a Ray that runs, on one reused actor of one thread: its "
+        "start, the reading of clips and the ledger included in every pass",
+        "work": f"42 splits of {SHORT}: frozen trunk, {SHORT.geometry}",
+        **figures,
+        "overhead": round(overhead, 4),
+        "overhead_with_start_of_ray": round(overhead + start_s / bare_s, 4),
+        "seconds_start_of_ray": round(start_s, 2),
+        "within_5_percent": overhead <= MOST_OVERHEAD,
+        "against_fresh_actors": {
+            "work": f"42 splits of {HARDLY_ANY}: what is left is the overhead",
+            "seconds_overhead_reused": round(reused_s, 2),
+            "seconds_overhead_fresh": round(fresh_s, 2),
+            "ratio": round(fresh_s / reused_s, 2),
+            "repeats_reused": little["repeats"],
+            "repeats_fresh": FRESH_REPEATS,
+            "equal": little["equal"],
+            "at_least_14": fresh_s / reused_s >= LEAST_AGAINST_FRESH,
+        },
+    }
+
+
+class Splits:
+    """The splits of a corpus of features, run in both ways."""
+
+    def __init__(self, work: Work, folder: Path) -> None:
+        self.folder = folder
+        self.shards, self.places = write_feature_corpus(folder / "corpus", work.geometry)
+        overrides = [*work.overrides, f"paths.runs={folder}"]
+        self.config = compose_config("pipeline", PipelineConfig, overrides)
+        resolve(self.config)
+        self.splits = plan_splits(self.shards.usable, ProtocolConfig(), seed=0).splits
+        self.labels = {outcome.clip_id: outcome.emotion for outcome in self.shards.usable}
+        self.classes = sorted(set(self.labels.values()))
+
+    def through_tune(self) -> list[pa.Table]:
+        """Return the segment predictions of each split, as the ledger holds them."""
+        study = self.folder / "study"
+        run_splits(
+            self.splits,
+            config=self.config,
+            shards=self.shards,
+            places=self.places,
+            frozen_audio=None,
+            classes=self.classes,
+            folder=study,
+            study_digest="C4",
+            on_done=lambda split_id: None,
+            on_epoch=lambda split_id, epochs: None,
+        )
+        ledger = Ledger(study / "splits")
+        for split in self.splits:
+            entry = ledger.entry(split.split_id)
+            if entry is None or entry.status != DONE:
+                raise RuntimeError(f"{split.split_id} failed: {entry and entry.error}")
+        tables = [ledger.segments([split.split_id]) for split in self.splits]
+        shutil.rmtree(study)
+        return tables
+
+    def in_a_bare_loop(self) -> list[pa.Table]:
+        """Return the same; nothing is written."""
+        torch.set_num_threads(self.config.cluster.trial_cpus)
+        torch.use_deterministic_algorithms(True)
+        reader = ClipReader(places=self.places, keys=dict(self.shards.keys))
+        cache = ClipCache(reader, self.config.training.cache_mb * 2**20)
+        tables = []
+        for split in self.splits:
+            task = split_task(split, self.labels, self.classes)
+            allowed = allowed_reads(task.train_ids, task.validation_ids, task.test)
+            result = SplitTraining(
+                task,
+                Wall(clips=cache, allowed=allowed),
+                model=self.config.model,
+                fusion=self.config.fusion,
+                training=self.config.training,
+                device=torch.device("cpu"),
+            ).run()
+            tables.append(segment_table(task, result))
+        return tables
+
+
+@contextmanager
+def splits_of(work: Work) -> Iterator[Splits]:
+    """Write a corpus in a temporary folder."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Splits(work, Path(name))
+
+
+@contextmanager
+def fresh_actors() -> Iterator[None]:
+    """Let Tune start an actor for each trial, as it does unless it is told otherwise."""
+
+    def fresh(**settings: Any) -> TuneConfig:
+        return TuneConfig(**{**settings, "reuse_actors": False})
+
+    with patch("harness.scheduling.TuneConfig", fresh):
+        yield
+
+
+def seconds_of(run: Any) -> float:
+    """Return how long a call takes."""
+    begun = time.perf_counter()
+    run()
+    return time.perf_counter() - begun
