@@ -21,10 +21,13 @@ LARGEST_MASK = 1 / 6
 
 
 def augmented(clip: ClipTensors, generator: torch.Generator) -> ClipTensors:
-    """Return a variation of a clip: one for all its frames, so that nothing flickers."""
+    """Return a variation of a clip: one for all its frames, so that nothing flickers.
+
+    A modality that the training does not use is empty, and stays so.
+    """
     return replace(
         clip,
-        frames=_vary_faces(clip.frames, generator),
+        frames=_vary_faces(clip.frames, generator) if len(clip.frames) else clip.frames,
         audio=_mask_audio(clip.audio, generator),
     )
 
@@ -33,7 +36,7 @@ def draw_segments(clip: ClipTensors, count: int, generator: torch.Generator) -> 
     """Return a clip with `count` of its segments, drawn at random, and only their frames.
 
     Neighbouring segments are nearly alike: with few of each, a batch holds more different clips
-    for the same work.
+    for the same work. A modality that the training does not use is empty, and stays so.
     """
     if clip.segments <= count:
         return clip
@@ -41,8 +44,8 @@ def draw_segments(clip: ClipTensors, count: int, generator: torch.Generator) -> 
     frames, indices = torch.unique(clip.frame_indices[drawn], return_inverse=True)
     return replace(
         clip,
-        frames=clip.frames[frames],
-        audio=clip.audio[drawn],
+        frames=clip.frames[frames] if len(clip.frames) else clip.frames,
+        audio=clip.audio[drawn] if len(clip.audio) else clip.audio,
         frame_indices=indices,
     )
 

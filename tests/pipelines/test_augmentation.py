@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 from torch import Tensor
 
@@ -206,3 +209,18 @@ def test_a_clip_with_no_more_segments_than_are_drawn_is_taken_whole() -> None:
     clip = random_clip(segments=3)
     assert same(draw_segments(clip, 3, generator(0)), clip)
     assert same(draw_segments(clip, 7, generator(0)), clip)
+
+
+@pytest.mark.parametrize(("missing", "kept"), [("frames", "audio"), ("audio", "frames")])
+def test_a_modality_that_is_not_used_is_empty_and_the_other_one_varies_as_ever(
+    missing: str, kept: str
+) -> None:
+    clip, nothing = random_clip(), torch.empty(0)
+    alone = replace(clip, frames=nothing) if missing == "frames" else replace(clip, audio=nothing)
+    drawn, of_both = (draw_segments(one, 2, generator(1)) for one in (alone, clip))
+    assert torch.equal(getattr(drawn, kept), getattr(of_both, kept))
+    assert drawn.segments == 2
+    varied = augmented(alone, generator(1))
+    assert not torch.equal(getattr(varied, kept), getattr(clip, kept))
+    for result in (drawn, varied):
+        assert len(getattr(result, missing)) == 0
