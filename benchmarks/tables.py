@@ -1,0 +1,171 @@
+"""Writes the tables of docs/performance.md from benchmarks/results: `python -m benchmarks.tables`.
+
+So that no figure is copied by hand. A table stands between `<!-- NAME -->` and `<!-- end -->`; one
+whose measurement is not there says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.run import RESULTS
+
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+Result = Mapping[str, Any]
+
+
+def studies(result: Result) -> str:
+    """C1 and C2: whole studies."""
+    rows = [
+        (
+            row["protocol"],
+            row["trunk"],
+            row["lstm"],
+            row["a"],
+            row["b"],
+            row["optimiser"],
+            _seconds(row["seconds_a_median"]),
+            _seconds(row["seconds_b_median"]),
+            _ratio(row),
+            f"{100 * row['votes_agreeing']:.0f} %",
+            f"{row['largest_difference']:.1g}",
+        )
+        for row in result["rows"]
+    ]
+    head = (
+        "protocol",
+        "trunk",
+        "LSTM",
+        "A",
+        "B",
+        "optimiser",
+        "A",
+        "B",
+        "B/A",
+        "votes that agree",
+        "largest difference of a probability",
+    )
+    return _table(head, rows) + _provenance(result)
+
+
+def lstm_steps(result: Result) -> str:
+    """C3: one training step."""
+    rows = [
+        (
+            row["hidden"],
+            row["compute"],
+            "fused" if row["rival_fused"] else "as torch has it by default",
+            row["threads"],
+            row["memory"],
+            f"{row['seconds_a_median']:.3f} s",
+            f"{row['seconds_b_median']:.3f} s",
+            _ratio(row),
+            ", ".join(f"{name} {error:.1g}" for name, error in row["errors"].items()),
+        )
+        for row in result["rows"]
+    ]
+    head = (
+        "LSTM",
+        "our products",
+        "Adam of nn.LSTM",
+        "threads",
+        "memory",
+        "ours",
+        "nn.LSTM",
+        "ratio",
+        "difference by norm",
+    )
+    return _table(head, rows) + _provenance(result)
+
+
+def scheduling(result: Result) -> str:
+    """C4: what Tune adds."""
+    fresh = result["against_fresh_actors"]
+    rows = [
+        ("bare loop", _seconds(result["seconds_a_median"]), ""),
+        ("through Tune", _seconds(result["seconds_b_median"]), f"{100 * result['overhead']:.1f} %"),
+        ("start of Ray, once a command", _seconds(result["seconds_start_of_ray"]), ""),
+        (
+            "overhead of 42 splits on fresh actors",
+            _seconds(fresh["seconds_overhead_fresh"]),
+            f"{fresh['ratio']:.1f} times that of reused ones "
+            f"({fresh['seconds_overhead_reused']:.1f} s)",
+        ),
+    ]
+    return _table(("", "time", "overhead"), rows) + _provenance(result)
+
+
+def extraction(result: Result) -> str:
+    """VGG19 at 227 pixels."""
+    rows = [
+        ("extraction, shards to features", f"{result['frames_per_second_a']:.1f}"),
+        ("bare forward pass on resident images", f"{result['frames_per_second_b']:.1f}"),
+        ("share", f"{100 * result['share_median']:.0f} %"),
+    ]
+    return _table(("", "frames a second"), rows) + _provenance(result)
+
+
+def memory(result: Result) -> str:
+    """Peak memory of a study."""
+    rows = [(splits, f"{peak} MiB") for splits, peak in result["peak_mib"].items()]
+    rows.append(("a split more", f"{result['mib_a_split']} MiB"))
+    return _table(("splits", "peak"), rows) + _provenance(result)
+
+
+TABLES: dict[str, Callable[[Result], str]] = {
+    "C1": studies,
+    "C1_lstm512": studies,
+    "C2": studies,
+    "C3": lstm_steps,
+    "C4": scheduling,
+    "extraction": extraction,
+    "study_memory": memory,
+}
+
+
+def page(text: str) -> str:
+    """Return the page with every table made anew."""
+
+    def made(match: re.Match[str]) -> str:
+        name = match.group(1)
+        path = RESULTS / f"{name}.json"
+        table = TABLES[name](json.loads(path.read_text())) if path.exists() else "Not measured yet."
+        return f"<!-- {name} -->\n{table}\n<!-- end -->"
+
+    return re.sub(r"<!-- (\w+) -->\n.*?\n?<!-- end -->", made, text, flags=re.DOTALL)
+
+
+def _ratio(row: Result) -> str:
+    return f"**{row['ratio_median']:.1f}** ({row['ratio_min']:.1f} to {row['ratio_max']:.1f})"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _provenance(result: Result) -> str:
+    machine = result["machine"]
+    return (
+        f"\n\n{result['work']}. Repeats: {result['repeats']}. {machine['cpu']}, {machine['cores']} "
+        f"cores; torch {result['versions']['torch']}; commit {result['commit']}."
+    )
+
+
+def main() -> int:
+    """Write the page."""
+    PAGE.write_text(page(PAGE.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
