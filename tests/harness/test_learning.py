@@ -5,9 +5,13 @@ real files; a seed draws people, sentences and clips anew, and weights and order
 
 The clips of five seeds are pooled, 240 for each signal and modality, and judged by the exact
 99.9 % interval of Clopper and Pearson. It takes clips for independent, which they are not quite:
-those of a person share a face and a voice, those of a fold a network, and the folds of a seed most
-of their training clips. `Finding` shows the interval over persons beside it. Every person shows
-each emotion once, so that whoever knows nothing is right in one clip of six, whatever they prefer.
+those of a person share a face and a voice, those of a fold a network, the folds of a seed most of
+their training clips, and the modalities of a signal all of their clips; what each emotion does to a
+face and a voice is the same everywhere. Over persons the variance of the accuracy was 0.2 to 0.5 of
+the binomial one where nothing told the emotion (every person shows each emotion once, so that
+whoever answers always the same is right in one clip of six exactly), and 1.0 to 2.2 times it where
+something did: at chance the interval is too wide, and far above it, where that hardly matters, up
+to 1.5 times too narrow. `Finding` shows the one over persons beside it.
 """
 
 from __future__ import annotations
@@ -28,7 +32,13 @@ from harness.statistics import t_interval
 
 AUDIO, VISUAL, FUSION = "audio", "visual", "both"
 MODALITIES = (AUDIO, VISUAL, FUSION)
-SEEDS = (1, 2, 3, 4, 5)
+SEEDS = {
+    "audio": (1, 2, 3, 4, 5),
+    "visual": (11, 12, 13, 14, 15),
+    "both": (21, 22, 23, 24, 25),
+    "none": (31, 32, 33, 34, 35),
+}
+"""By signal. With the same seed, a voice that tells nothing is the same whatever the face tells."""
 CLIPS = 48
 """Of a corpus."""
 STUDY = (
@@ -149,24 +159,24 @@ def of_signal(*signals: str) -> list[Any]:
 
 @pytest.mark.long
 def test_a_voice_that_tells_is_learned_and_a_face_that_tells_nothing_is_not(tmp_path: Path) -> None:
-    found = find("audio", (AUDIO, VISUAL), SEEDS[:1], tmp_path)
+    found = find("audio", (AUDIO, VISUAL), SEEDS["audio"][:1], tmp_path)
     assert found[AUDIO].is_far_above_chance, found[AUDIO]
     assert found[VISUAL].is_at_chance, found[VISUAL]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("signal", of_signal(AUDIO, VISUAL, FUSION, "none"))
+@pytest.mark.parametrize("signal", of_signal(*SEEDS))
 def test_over_five_seeds_a_modality_is_learned_where_it_tells_and_nowhere_else(
     signal: str, tmp_path: Path
 ) -> None:
-    found = find(signal, MODALITIES, SEEDS, tmp_path)
-    telling = {AUDIO: {AUDIO}, VISUAL: {VISUAL}, FUSION: {AUDIO, VISUAL}, "none": set()}[signal]
+    found = find(signal, MODALITIES, SEEDS[signal], tmp_path)
+    telling = {"audio": {AUDIO}, "visual": {VISUAL}, "both": {AUDIO, VISUAL}, "none": set()}[signal]
     for name, finding in found.items():
         if name in telling or (name == FUSION and telling):
             assert finding.is_far_above_chance, f"{name}: {finding}"
         else:
             assert finding.is_at_chance, f"{name}: {finding}"
-    if signal == FUSION:
+    if signal == "both":
         better = max((found[AUDIO], found[VISUAL]), key=lambda finding: finding.right)
         low, high = found[FUSION].difference(better)
         assert high >= 0, f"fusion is worse by {-high:.3f} to {-low:.3f}: {found[FUSION]}"
