@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,13 @@ class ClipTensors:
     def segments(self) -> int:
         """Number of segments."""
         return len(self.frame_indices)
+
+    def only(self, modality: str) -> ClipTensors:
+        """Return the clip with one modality, `audio` or `visual`, and the other empty."""
+        nothing = torch.empty(0)
+        return (
+            replace(self, frames=nothing) if modality == "audio" else replace(self, audio=nothing)
+        )
 
     @property
     def bytes(self) -> int:

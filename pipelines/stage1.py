@@ -106,6 +106,8 @@ class Stage1:
         return Batch(clips, scores, self.clips.segment_labels)
 
     def _varied(self, name: str, clip: ClipTensors) -> ClipTensors:
+        # What the network does not see costs nothing, and draws no numbers.
+        clip = clip.only(name)
         drawn = self.training.segments_per_clip
         if drawn is not None:
             clip = draw_segments(clip, drawn, self.variation[name])

@@ -328,7 +328,7 @@ def test_augmentation_of_features_is_not_done_and_not_passed_over_in_silence() -
 
 @pytest.mark.parametrize("modality", ["audio", "visual"])
 def test_one_modality_alone_is_its_own_network_and_its_own_softmax(modality: str) -> None:
-    config = replace(SHORT, audio_epochs=10)
+    config = replace(SHORT, audio_epochs=10, augment=True, segments_per_clip=2)
     both = training_of(config=config)
     both.run()
     alone = training_of(config=config, model=replace(MODEL, modalities=modality))
