@@ -2,7 +2,7 @@
 
 A clip is a row and a block: one that is slow holds up no other. Ray would try a row that kills its
 worker (out of memory, a crash in native code) for ever. Here the rows that a dead worker had are
-tried once more, one at a time, so that those which only stood beside it come through; what is
+tried once more, each alone, so that those which only stood beside it come through; what is
 lost again has killed its worker by itself, and is told apart.
 """
 
@@ -38,14 +38,13 @@ def map_clips(
         The returned rows; for a row whose worker died twice, `{"clip_id": ..., "lost": True}`.
     """
     left = {row["clip_id"]: row for row in rows}
-    for in_flight in (None, 1):
-        if left:
-            pending = [left[clip_id] for clip_id in sorted(left)] if in_flight else list(rows)
-            for answer in _pass(worker, arguments, pending, workers, in_flight, cpus, gpus):
-                del left[answer["clip_id"]]
-                yield answer
+    for answer in _pass(worker, arguments, rows, workers, cpus, gpus):
+        del left[answer["clip_id"]]
+        yield answer
+    # Each with a worker of its own: Ray may hand a row to a worker that another has just killed.
     for clip_id in sorted(left):
-        yield {"clip_id": clip_id, "lost": True}
+        answers = list(_pass(worker, arguments, [left[clip_id]], 1, cpus, gpus))
+        yield answers[0] if answers else {"clip_id": clip_id, "lost": True}
 
 
 def _pass(
@@ -53,21 +52,20 @@ def _pass(
     arguments: Mapping[str, Any],
     rows: Sequence[Row],
     workers: int,
-    in_flight: int | None,
     cpus: int,
     gpus: float,
 ) -> Iterator[Row]:
     import ray
 
+    if not rows:
+        return
     # A block is lost with its worker, and left out of what comes back: there is one row in each.
     ray.data.DataContext.get_current().max_errored_blocks = -1
     dataset = ray.data.from_items(list(rows), override_num_blocks=len(rows))
     mapped = dataset.map(
         worker,
         fn_constructor_kwargs=dict(arguments),
-        compute=ray.data.ActorPoolStrategy(
-            size=max(1, min(workers, len(rows))), max_tasks_in_flight_per_actor=in_flight
-        ),
+        compute=ray.data.ActorPoolStrategy(size=max(1, min(workers, len(rows)))),
         num_cpus=cpus,
         num_gpus=gpus or None,
         max_task_retries=0,
