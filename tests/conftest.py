@@ -26,6 +26,7 @@ SMALL = (
 """Three people, eighteen clips, few epochs: the whole way in half a minute."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together, when tests run in several processes, what shares fixtures that take long."""
     for item in items:

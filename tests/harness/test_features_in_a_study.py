@@ -80,11 +80,15 @@ def test_each_image_passes_the_trunk_once_for_all_splits_and_all_studies(cwd: Pa
     assert one["clip_id"].to_pylist() == other["clip_id"].to_pylist()
     assert one["p_anger"].to_pylist() != other["p_anger"].to_pylist()
 
-    # Killed in the middle of it, the rest is made, and nothing that is there.
+
+@pytest.mark.long
+def test_features_that_a_killed_run_left_out_are_made_and_no_others(cwd: Path) -> None:
+    study(cwd, "first")
+    predictions = cwd / "runs" / "first" / "predictions.parquet"
+    one = pq.read_table(predictions)
     for kind in (cwd / "data" / "features").iterdir():
         for path in sorted(kind.glob("*.safetensors"))[:3]:
             path.unlink()
     shutil.rmtree(cwd / "runs" / "first")
     assert "features: 3 of 3" in study(cwd, "first", "cluster.cpus=1").stderr
-    once_more = pq.read_table(cwd / "runs" / "first" / "predictions.parquet")
-    assert once_more.equals(one)
+    assert pq.read_table(predictions).equals(one)
