@@ -1,7 +1,7 @@
 """C3: one training step of the LSTM over frames, against torch's own on gathered frames.
 
 A step is zero_grad, forward, backward and Adam; features are frozen. A row runs in a process of its
-own, because threads and huge pages are settled when one starts: `python -m benchmarks.lstm ROW`.
+own, because the memory's settings are read when one starts: `python -m benchmarks.lstm ROW`.
 """
 
 from __future__ import annotations
@@ -37,13 +37,23 @@ class Row:
     rival_fused: bool = True
     """Adam of the rival; ours is fused."""
     threads: int = 2
-    huge_pages: bool = False
-    """Of both: torch asks the kernel for pages of 2 MB (THP_MEM_ALLOC_ENABLE=1)."""
+    memory: str = "default"
+    """How both get memory, by name of `MEMORY`."""
 
 
+MEMORY: dict[str, dict[str, str]] = {
+    "default": {},
+    "kept by the process": {
+        "MALLOC_MMAP_THRESHOLD_": str(2**32),
+        "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    },
+    "huge pages": {"THP_MEM_ALLOC_ENABLE": "1"},
+}
+"""Environment of the process. By default every large tensor is new memory, page by page."""
 ROWS = (
     Row(),
-    Row(huge_pages=True),
+    Row(memory="kept by the process"),
+    Row(memory="huge pages"),
     Row(compute="float32"),
     Row(rival_fused=False),
     Row(threads=1),
@@ -75,7 +85,7 @@ def run() -> dict[str, Any]:
 
 def measured_alone(row: Row) -> dict[str, Any]:
     """Measure a row in a process of its own."""
-    environment = {**os.environ, "THP_MEM_ALLOC_ENABLE": str(int(row.huge_pages))}
+    environment = {**os.environ, **MEMORY[row.memory]}
     command = [sys.executable, "-m", "benchmarks.lstm", json.dumps(asdict(row))]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

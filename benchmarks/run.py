@@ -19,12 +19,16 @@ from benchmarks import (
     faces,
     lstm,
     preprocessing,
+    rivals,
     scheduling,
     study_memory,
     vad,
 )
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
+    "C1": rivals.plain_loop,
+    "C1_lstm512": rivals.plain_loop_512,
+    "C2": rivals.toolkit,
     "C3": lstm.run,
     "C4": scheduling.run,
     "broken_files": broken_files.run,

@@ -277,15 +277,25 @@ class _Run:
         self.has_validation = True
         if held_out["validation_loss"] < self.best_loss:
             self.best_loss, self.fitted.chosen_epoch = held_out["validation_loss"], self.epoch
-            self.best_state = copy.deepcopy(self.network.state_dict())
+            if self.epoch < self.settings.epochs:
+                self._keep()
         since = self.epoch - self.fitted.chosen_epoch
-        self.stopped = since >= self.settings.patience and self.best_state is not None
+        self.stopped = since >= self.settings.patience and math.isfinite(self.best_loss)
+
+    def _keep(self) -> None:
+        """Copy the network as it is; into the last copy, because new memory costs as much again."""
+        if self.best_state is None:
+            self.best_state = copy.deepcopy(self.network.state_dict())
+            return
+        for name, value in self.network.state_dict().items():
+            self.best_state[name].copy_(value)
 
     def finish(self) -> Fitted:
         """Leave the network in its best epoch."""
         self.network.eval()
-        if self.best_state is not None:
-            self.network.load_state_dict(self.best_state)
+        if math.isfinite(self.best_loss):
+            if self.best_state is not None and self.fitted.chosen_epoch < self.epoch:
+                self.network.load_state_dict(self.best_state)
         elif self.has_validation:
             raise FloatingPointError(
                 f"the validation loss of the {self.settings.name} network was never finite: lower "

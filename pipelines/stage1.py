@@ -87,8 +87,8 @@ class Stage1:
                 yield self._batch(name, [self._varied(name, clip) for clip in clips])
 
         def held_out() -> Iterable[Batch]:
-            for clip_id in validation:
-                yield self._batch(name, [self.clips.read(choose_phase, clip_id)])
+            for clip_ids in slices(validation, size):
+                yield self._batch(name, [self.clips.read(choose_phase, c) for c in clip_ids])
 
         fitted = fit(
             network,
@@ -149,10 +149,11 @@ class Stage1:
         return inputs
 
     @torch.no_grad()
-    def segment_vectors(self, clip: ClipTensors, *, states: bool) -> SegmentVectors:
-        """Return what the frozen networks make of all segments of a clip."""
+    def segment_vectors(self, clips: Sequence[ClipTensors], *, states: bool) -> SegmentVectors:
+        """Return what the frozen networks make of all segments of some clips."""
+        numbers = [number for number, clip in enumerate(clips) for _ in range(clip.segments)]
         return SegmentVectors(
-            audio=self._vectors(AUDIO, [clip]).float(),
-            visual=self._vectors(VISUAL, [clip], states=states).float(),
-            clip=torch.zeros(clip.segments, dtype=torch.int64, device=self.device),
+            audio=self._vectors(AUDIO, clips).float(),
+            visual=self._vectors(VISUAL, clips, states=states).float(),
+            clip=torch.tensor(numbers, device=self.device),
         )

@@ -54,16 +54,18 @@ class Stage2:
     def fuse(self, phase: str, clip_id: str) -> Fused:
         """Return scores and attention of one clip, alone: no other clip can matter."""
         clip = self.clips.read(phase, clip_id)
-        fused: Fused = self.network(self.stage1.segment_vectors(clip, states=self.states))
+        fused: Fused = self.network(self.stage1.segment_vectors([clip], states=self.states))
         return fused
 
     def _segments(self, phase: str, clip_ids: Sequence[str]) -> _Segments:
-        vectors, labels = [], []
-        for clip_id in clip_ids:
-            clip = self.clips.read(phase, clip_id)
-            vectors.append(self.stage1.segment_vectors(clip, states=self.states))
-            labels.append(self.clips.segment_labels([clip]))
-        return _Segments.join(vectors, labels, per_clip=self.network.per_clip)
+        vectors, labels, sizes = [], [], []
+        # Several clips at a time: reading the LSTM's weights takes longer than computing with them.
+        for some in slices(clip_ids, self.training.clips_per_batch):
+            clips = [self.clips.read(phase, clip_id) for clip_id in some]
+            vectors.append(self.stage1.segment_vectors(clips, states=self.states))
+            labels.append(self.clips.segment_labels(clips))
+            sizes += [clip.segments for clip in clips]
+        return _Segments.join(vectors, labels, sizes if self.network.per_clip else None)
 
     def _batch_size(self, segments: _Segments) -> int:
         """Return items of a batch: segments, or clips that hold as many where clips are fused."""
@@ -91,16 +93,17 @@ class _Segments:
 
     @staticmethod
     def join(
-        vectors: Sequence[SegmentVectors], labels: Sequence[Tensor], *, per_clip: bool
+        vectors: Sequence[SegmentVectors], labels: Sequence[Tensor], sizes: list[int] | None
     ) -> _Segments:
+        """Put together segments of clips, which are items of `sizes` segments where it is given."""
         if not vectors:
             return _Segments(torch.empty(0), torch.empty(0), torch.empty(0), None)
-        rows = torch.split(torch.arange(sum(map(len, labels))), [len(each) for each in labels])
+        rows = None if sizes is None else torch.split(torch.arange(sum(sizes)), sizes)
         return _Segments(
-            audio=torch.cat([of_clip.audio for of_clip in vectors]),
-            visual=torch.cat([of_clip.visual for of_clip in vectors]),
+            audio=torch.cat([some.audio for some in vectors]),
+            visual=torch.cat([some.visual for some in vectors]),
             labels=torch.cat(list(labels)),
-            rows=list(rows) if per_clip else None,
+            rows=None if rows is None else list(rows),
         )
 
     def __len__(self) -> int:

@@ -34,7 +34,7 @@ from pipelines.stage1 import AUDIO, VISUAL, Stage1
 from pipelines.stage2 import Stage2
 from pipelines.training_config import TrainingConfig
 
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 """Raised whenever the same clips and settings would give other predictions than before."""
 FUSION = "fusion"
 NO_CHECKPOINTS = Checkpoints(folder=None, key="", every_s=0.0)

@@ -158,8 +158,8 @@ def backbone_class(name: str) -> type[Backbone]:
     size = getattr(chosen, "feature_size", None)
     require(
         isinstance(size, int) and size >= 1,
-        f"model.backbone ({name}) has feature_size {size}: set it, in the class, to the length of "
-        "the vector that forward returns for an image",
+        f"model.backbone ({name}) has feature_size {size}: set it to the length of the vector that "
+        "forward returns for an image, on the class",
     )
     return chosen
 

@@ -13,7 +13,7 @@ every step, which takes two to three times as long.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,25 @@ _ROWS_CONVERTED = 1024
 _ROWS_TRANSPOSED = 64
 
 
+class NarrowWeights(NamedTuple):
+    """Copies of an LSTM's weights in the type of its products, for as long as they don't change."""
+
+    weight_ih: Tensor
+    weight_hh: Tensor
+
+
+def narrow_weights(lstm: nn.LSTM, compute: torch.dtype) -> NarrowWeights:
+    """Return the copies: making them takes as long as the steps of one clip."""
+    weight_ih, weight_hh, _, _ = lstm.all_weights[0]
+    return NarrowWeights(weight_ih.detach().to(compute), weight_hh.detach().to(compute))
+
+
 def lstm_over_frames(
-    lstm: nn.LSTM, features: Tensor, frame_indices: Tensor, compute: torch.dtype | None = None
+    lstm: nn.LSTM,
+    features: Tensor,
+    frame_indices: Tensor,
+    compute: torch.dtype | None = None,
+    narrow: NarrowWeights | None = None,
 ) -> Tensor:
     """Run an LSTM, from a zero state, over the frames of each segment.
 
@@ -35,14 +52,18 @@ def lstm_over_frames(
         compute: type of the matrix products, None for that of the parameters. With bfloat16 the
             factors and the results of products are rounded to it, and sums within a product are
             not; parameters, their gradients, cells and the arithmetic of the gates stay float32.
+        narrow: the weights in that type, where they are frozen; they get no gradients.
 
     Returns:
         Hidden states [segments, steps, hidden], of the parameters' type.
     """
     weight_ih, weight_hh, bias_ih, bias_hh = lstm.all_weights[0]
-    compute = compute or weight_ih.dtype
-    projected = _Projection.apply(weight_ih, features, compute) + (bias_ih + bias_hh)[:, None]
-    states: Tensor = _Recurrence.apply(projected, frame_indices, weight_hh, compute)
+    dtype = weight_ih.dtype
+    compute = compute or dtype
+    of_frames, recurrent = narrow or (weight_ih, weight_hh)
+    projected = _Projection.apply(of_frames, features, compute, dtype)
+    projected = projected + (bias_ih + bias_hh)[:, None]
+    states: Tensor = _Recurrence.apply(projected, frame_indices, recurrent, compute)
     return states
 
 
@@ -61,11 +82,13 @@ class _Projection(torch.autograd.Function):
     """The product of the input weight and the unique frames."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, features: Tensor, compute: torch.dtype) -> Tensor:
-        """Return [4 hidden, n] of weight [4 hidden, size] and features [n, size]."""
+    def forward(
+        ctx: Any, weight: Tensor, features: Tensor, compute: torch.dtype, dtype: torch.dtype
+    ) -> Tensor:
+        """Return [4 hidden, n] of weight [4 hidden, size] and features [n, size], in `dtype`."""
         ctx.save_for_backward(weight, features)
         ctx.compute = compute
-        return _product(weight, features.T, compute)
+        return _product(weight, features.T, compute, dtype)
 
     @staticmethod
     @once_differentiable
@@ -74,10 +97,10 @@ class _Projection(torch.autograd.Function):
         weight, features = ctx.saved_tensors
         grad_weight = grad_features = None
         if ctx.needs_input_grad[0]:
-            grad_weight = _product(grad, features, ctx.compute)
+            grad_weight = _product(grad, features, ctx.compute, grad.dtype)
         if ctx.needs_input_grad[1]:
-            grad_features = _product(grad.T, weight, ctx.compute).to(features.dtype)
-        return grad_weight, grad_features, None
+            grad_features = _product(grad.T, weight, ctx.compute, grad.dtype).to(features.dtype)
+        return grad_weight, grad_features, None, None
 
 
 class _Recurrence(torch.autograd.Function):
@@ -131,7 +154,7 @@ class _Recurrence(torch.autograd.Function):
             grad_projected.index_add_(1, frame_indices.T.flatten(), columns)
         if ctx.needs_input_grad[2]:
             before = states[:-1].transpose(1, 2).flatten(0, 1)
-            grad_weight = _product(columns, before, ctx.compute)
+            grad_weight = _product(columns, before, ctx.compute, columns.dtype)
         return grad_projected, None, grad_weight, None
 
 
@@ -171,12 +194,12 @@ def _grad_gates(
     return grad_gates.flatten(1, 2)
 
 
-def _product(left: Tensor, right: Tensor, compute: torch.dtype) -> Tensor:
-    """Return left @ right in the type of `left`, multiplied in the type `compute`."""
+def _product(left: Tensor, right: Tensor, compute: torch.dtype, dtype: torch.dtype) -> Tensor:
+    """Return left @ right in `dtype`, multiplied in the type `compute`."""
     right = right.to(compute)
-    if left.dtype == compute or left.is_cuda:
-        return (left.to(compute) @ right).to(left.dtype)
-    product = left.new_empty(len(left), right.shape[1])
+    if compute == dtype or left.is_cuda:
+        return (left.to(compute) @ right).to(dtype)
+    product = left.new_empty(len(left), right.shape[1], dtype=dtype)
     # Some rows at a time: their narrow copies stay in the cache, and in memory that is used again.
     for some, rows in zip(
         torch.split(product, _ROWS_CONVERTED), torch.split(left, _ROWS_CONVERTED), strict=True

@@ -95,11 +95,6 @@ def built(
         raise UsageError(
             f"{told} can't be built with weights={weights!r}: {_line(error)}"
         ) from error
-    require(
-        network.pooled_size is None or isinstance(getattr(network, "features", None), nn.Module),
-        f"{told} has pooled_size {network.pooled_size}, but no self.features: let that hold the "
-        "layers of the convolutional half, or set pooled_size to None",
-    )
     training = network.training
     network.eval()
     noise = torch.Generator().manual_seed(0)
@@ -116,6 +111,11 @@ def built(
             f"{told}: forward is not connected after convolutional: make it so, or set pooled_size "
             "to None",
         )
+    require(
+        network.pooled_size is None or isinstance(getattr(network, "features", None), nn.Module),
+        f"{told} has pooled_size {network.pooled_size}, but no self.features: let that hold the "
+        "layers of the convolutional half, or set pooled_size to None",
+    )
     network.train(training)
     return network
 

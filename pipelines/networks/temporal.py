@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pipelines.networks.lstm import lstm_over_frames
+from pipelines.networks.lstm import NarrowWeights, lstm_over_frames, narrow_weights
 
 
 class Temporal(nn.Module):
@@ -40,9 +40,24 @@ class LstmOverFrames(Temporal):
         # An open forget gate at the start lets the first of 20 frames reach the last state.
         bias: Tensor = self.lstm.get_parameter("bias_hh_l0").data
         bias[hidden_size : 2 * hidden_size].fill_(1.0)
+        self._narrow: NarrowWeights | None = None
+        self._narrow_of: object = None
 
     def states(self, features: Tensor, frame_indices: Tensor) -> Tensor:
-        return lstm_over_frames(self.lstm, features, frame_indices, self.compute)
+        narrow = self._frozen_weights()
+        return lstm_over_frames(self.lstm, features, frame_indices, self.compute, narrow)
+
+    def _frozen_weights(self) -> NarrowWeights | None:
+        """Return narrow copies of weights that are trained no more, made when they first count."""
+        weights = self.lstm.all_weights[0][:2]
+        if self.compute in (None, weights[0].dtype) or weights[0].requires_grad:
+            self._narrow = None
+            return None
+        # Whatever changes a weight after all (another state, another device) changes one of these.
+        now = [(weight.data_ptr(), weight._version, weight.device) for weight in weights]
+        if self._narrow is None or self._narrow_of != now:
+            self._narrow, self._narrow_of = narrow_weights(self.lstm, self.compute), now
+        return self._narrow
 
     def forward(self, features: Tensor, frame_indices: Tensor) -> Tensor:
         return self.states(features, frame_indices)[:, -1]

@@ -18,6 +18,7 @@ from upath import UPath
 from pipelines import locks
 from pipelines.clip_files import ClipFiles, content_digests
 from pipelines.errors import UsageError
+from pipelines.feature_store import FeatureFolder
 from pipelines.locks import hold
 from pipelines.records import Clip
 from pipelines.shards import open_shards
@@ -193,6 +194,7 @@ def test_a_study_runs_on_a_corpus_and_shards_that_lie_in_a_store(
         "paths.data=s3://lab/kept",
         f"paths.cache={tmp_path / 'cache'}",
         "preprocess.cache_mb=1",
+        "training.trunk=frozen",
         "training.audio_epochs=1",
         "training.visual_epochs=1",
         "training.fusion_epochs=1",
@@ -215,6 +217,12 @@ def test_a_study_runs_on_a_corpus_and_shards_that_lie_in_a_store(
         assert np.array_equal(here.crops, there.crops)
         assert here.mfcc.tobytes() == there.mfcc.tobytes()
         assert np.array_equal(here.frame_indices, there.frame_indices)
+    features = [
+        FeatureFolder(bucket("kept/features") / n) for n in names_in(bucket("kept/features"))
+    ]
+    keys = {stored.keys[outcome.clip_id] for outcome in stored.usable}
+    assert [folder.held() for folder in features] == [keys, keys]
+    assert all(folder.read(min(keys)).shape[1] == 128 for folder in features)
     held = bucket("kept").fs.find("lab/kept", detail=True)
     copies = list((tmp_path / "cache").iterdir())
     assert sum(path.stat().st_size for path in copies) <= 2**20

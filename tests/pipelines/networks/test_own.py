@@ -166,6 +166,14 @@ def changed(old: str, new: str) -> str:
             + "    def connected(self, pooled):\n        return torch.cat([pooled, pooled], 1)\n",
             r"forward is not connected after convolutional",
         ),
+        (
+            changed("feature_size = 6", "feature_size = 6; pooled_size = 3").replace(
+                "forward", "unused"
+            )
+            + "    def convolutional(self, images):\n        return images.float().mean((2, 3))\n"
+            + "    def connected(self, pooled):\n        return torch.cat([pooled, pooled], 1)\n",
+            r"has pooled_size 3, but no self.features",
+        ),
     ],
 )
 def test_a_network_that_is_no_trunk_is_refused_in_one_line(

@@ -92,3 +92,24 @@ def test_the_forget_gate_starts_open() -> None:
 def test_a_name_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match=r"model\.temporal \(median\)"):
         build_temporal("median", 2, 5)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "lstm_mean"])
+def test_frozen_weights_are_narrowed_once_and_give_the_same_bits(kind: str) -> None:
+    torch.manual_seed(0)
+    temporal = build_temporal(kind, 24, 16)
+    temporal.compute = torch.bfloat16
+    features, indices = torch.randn(9, 24), torch.randint(0, 9, (4, 20))
+    trained = temporal(features, indices).detach()
+    temporal.requires_grad_(False)
+    assert torch.equal(temporal(features, indices), trained)
+    assert isinstance(temporal, LstmOverFrames)
+    held = temporal._narrow
+    assert held is not None
+    assert torch.equal(temporal(features, indices), trained)
+    assert temporal._narrow is held
+    # Another state is noticed, and so is training that goes on.
+    temporal.load_state_dict({k: v * 0.5 for k, v in temporal.state_dict().items()})
+    changed = temporal(features, indices)
+    assert not torch.equal(changed, trained)
+    assert torch.equal(changed, temporal.requires_grad_(True)(features, indices).detach())
