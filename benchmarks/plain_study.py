@@ -80,6 +80,8 @@ class Settings:
     """Stage 2 computes what stage 1 makes of a segment once, instead of in every batch."""
     autocast: bool = False
     """The LSTM computes in bfloat16."""
+    device: str = "cpu"
+    """Of the networks; trunk and clips are put there by whoever makes them."""
 
 
 # Frozen trunk
@@ -270,8 +272,8 @@ def run_study(
 
 def run_split(features: Features, split: Split, settings: Settings) -> Probabilities:
     """Train both stages of one split and predict its test segments."""
-    audio = _seeded(split, "audio", lambda: AudioNetwork(features, settings))
-    visual = _seeded(split, "visual", lambda: VisualNetwork(features, settings))
+    audio = _seeded(split, "audio", settings, lambda: AudioNetwork(features, settings))
+    visual = _seeded(split, "visual", settings, lambda: VisualNetwork(features, settings))
 
     def segments_of(clip: str) -> list[Segment]:
         return [(clip, number) for number in range(settings.segments)]
@@ -291,7 +293,7 @@ def run_split(features: Features, split: Split, settings: Settings) -> Probabili
     if settings.keep_vectors:
         clips = [clip for clip, _ in split.train + split.validation] + split.test
         vectors = _kept(of_stage1, [segment for clip in clips for segment in segments_of(clip)])
-    fusion = _seeded(split, "fusion", lambda: AttentionFusion(vectors, settings))
+    fusion = _seeded(split, "fusion", settings, lambda: AttentionFusion(vectors, settings))
     single = [[pair] for pair in chain(*train)]
     _fit(fusion, single, validation, settings.segments_per_batch, split, "fusion", settings)
     with torch.no_grad():
@@ -301,9 +303,9 @@ def run_split(features: Features, split: Split, settings: Settings) -> Probabili
         }
 
 
-def _seeded(split: Split, name: str, build: Callable[[], _Network]) -> _Network:
+def _seeded(split: Split, name: str, settings: Settings, build: Callable[[], _Network]) -> _Network:
     torch.manual_seed(split.seeds[name])
-    return build()
+    return build().to(settings.device)
 
 
 def _kept(vectors: Vectors, segments: Sequence[Segment]) -> Vectors:
@@ -348,7 +350,8 @@ def _fit(
 
 def _loss(network: nn.Module, pairs: Sequence[tuple[Segment, int]]) -> Tensor:
     segments, labels = zip(*pairs, strict=True)
-    return cross_entropy(network(segments), torch.tensor(labels))
+    scores = network(segments)
+    return cross_entropy(scores, torch.tensor(labels, device=scores.device))
 
 
 def vote(segments: Sequence[Sequence[float]]) -> int:

@@ -68,6 +68,7 @@ def deterministic() -> Iterator[None]:
     """Compute as a trial does: the same bits every time."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield
     finally:
