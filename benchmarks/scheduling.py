@@ -65,7 +65,7 @@ class Work:
         ]
 
 
-SHORT = Work(clips=6, epochs=(12, 12, 12), lstm_hidden=128)
+SHORT = Work(clips=6, epochs=(15, 15, 15), lstm_hidden=128)
 HARDLY_ANY = Work(clips=2, epochs=(1, 1, 1), lstm_hidden=16)
 
 
