@@ -19,6 +19,7 @@ from torch import Tensor
 
 from benchmarks.feature_corpus import Geometry, outcomes
 from pipelines.config import PipelineConfig, compose_config, resolve
+from pipelines.device import exact_device
 from pipelines.extract import FeaturePlan, extract_features
 from pipelines.feature_store import FRAMES
 from pipelines.inputs import frame_tensor
@@ -177,7 +178,7 @@ def _pass_all(
     root: str,
     keys: list[str],
 ) -> None:
-    torch.set_num_threads(threads)
+    exact_device(threads, on_gpu=False)
     backbone, _ = recipe.backbone()
     trunk = backbone.to(torch.bfloat16).eval()
     shards = ShardFolder(root)

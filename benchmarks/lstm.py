@@ -37,23 +37,23 @@ class Row:
     rival_fused: bool = True
     """Adam of the rival; ours is fused."""
     threads: int = 2
-    memory: str = "default"
+    memory: str = "huge pages"
     """How both get memory, by name of `MEMORY`."""
 
 
 MEMORY: dict[str, dict[str, str]] = {
-    "default": {},
+    "huge pages": {"THP_MEM_ALLOC_ENABLE": "1"},
+    "pages of 4 KiB": {},
     "kept by the process": {
         "MALLOC_MMAP_THRESHOLD_": str(2**32),
         "MALLOC_TRIM_THRESHOLD_": str(2**33),
     },
-    "huge pages": {"THP_MEM_ALLOC_ENABLE": "1"},
 }
-"""Environment of the process. By default every large tensor is new memory, page by page."""
+"""Environment of the process, the first as a trial has it. Every large tensor is new memory."""
 ROWS = (
     Row(),
+    Row(memory="pages of 4 KiB"),
     Row(memory="kept by the process"),
-    Row(memory="huge pages"),
     Row(compute="float32"),
     Row(rival_fused=False),
     Row(threads=1),

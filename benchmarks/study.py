@@ -24,6 +24,7 @@ from harness.leakage import allowed_reads
 from harness.splits import ProtocolConfig, plan_splits
 from pipelines.clip_reading import ClipPlaces, ClipReader
 from pipelines.config import PathsConfig, PipelineConfig
+from pipelines.device import exact_device
 from pipelines.extract import FeaturePlan, FeatureWorker
 from pipelines.feature_store import AUDIO, FRAMES, FeaturesConfig
 from pipelines.inputs import ClipCache, Wall, to_tensors
@@ -263,7 +264,7 @@ def _run_split(task: SplitTask, clips: ClipCache, config: PipelineConfig) -> Pro
 def _as_in_a_trial() -> Iterator[None]:
     """Compute with what fixes a prediction to the bit, which costs time."""
     before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
+    exact_device(torch.get_num_threads(), on_gpu=False)
     try:
         yield
     finally:

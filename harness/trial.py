@@ -8,7 +8,6 @@ clips that it has read.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from harness.leakage import allowed_reads
 from harness.ledger import Ledger
 from pipelines.checkpoints import Checkpoints
 from pipelines.clip_reading import ClipPlaces, ClipReader
+from pipelines.device import exact_device
 from pipelines.inputs import ClipCache, Wall
 from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
@@ -106,7 +106,7 @@ def trainable(config: dict[str, Any]) -> None:
 def run_trial(path: str) -> None:
     """Train and predict the split of a trial's file, and enter it in the ledger."""
     trial = Trial.read(Path(path))
-    device = _device(trial.threads, trial.gpus)
+    device = exact_device(trial.threads, on_gpu=trial.gpus > 0)
     task = trial.task
     cache, reader = _clips(trial.places, trial.training.cache_mb, device.type)
     reader.keys.update(trial.keys)
@@ -161,18 +161,6 @@ def _clips(places: ClipPlaces, cache_mb: int, device: str) -> tuple[ClipCache, C
 def _frozen(recipe: TrunkRecipe) -> FrozenTrunk:
     trunk, _ = recipe.build()
     return trunk
-
-
-def _device(threads: int, gpus: float) -> torch.device:
-    """Fix all that decides the bits of a prediction: device, threads, kernels."""
-    torch.set_num_threads(threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    # Nothing is read before it is written; filling it first would take a tenth of an LSTM's step.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if gpus > 0 and torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("cpu")
 
 
 def _device_name(device: torch.device) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from pipelines.device import exact_device
 from pipelines.networks.backbone import Backbone, ModelConfig, build_backbone
 from pipelines.networks.frozen import FrozenTrunk
 from pipelines.networks.own import source_digest
@@ -45,9 +46,8 @@ class TrunkRecipe:
         Raises:
             UsageError: the weights can't be had.
         """
-        torch.set_num_threads(self.threads)
+        device = exact_device(self.threads, on_gpu=self.on_gpu)
         backbone, digest = self.backbone()
-        device = torch.device("cuda" if self.on_gpu and torch.cuda.is_available() else "cpu")
         trunk = FrozenTrunk(
             backbone, layer=self.layer, compute=compute_type(self.precision), device=device
         )
