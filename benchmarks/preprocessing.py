@@ -25,10 +25,12 @@ import numpy.typing as npt
 from benchmarks.alternation import alternate
 from pipelines.clip_files import content_digests
 from pipelines.clip_pool import map_clips
+from pipelines.clip_worker import ClipWorker
 from pipelines.decode import MediaInfo
 from pipelines.faces import FacesConfig, crop_face
 from pipelines.mfcc import MfccConfig, audio_images
-from pipelines.process import ClipProcessor, ClipResult, ClipWorker, PreprocessConfig
+from pipelines.preprocess_config import PreprocessConfig
+from pipelines.process import ClipProcessor, ClipResult
 from pipelines.records import Clip, to_row
 from pipelines.segments import SegmentsConfig
 from pipelines.session import ClusterConfig, ray_session

@@ -17,19 +17,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks import plain_study
+from benchmarks import plain_features, plain_study
 from benchmarks.alternation import ratios, take_turns
 from benchmarks.plain_study import Probabilities
 from benchmarks.study import (
-    Corpus,
-    StudySize,
-    make_corpus,
     plain_clips,
     plain_settings,
     plain_splits,
     run_study,
-    write_corpus,
 )
+from benchmarks.study_corpus import Corpus, StudySize, make_corpus, write_corpus
 
 Predictions = dict[str, Probabilities]
 """Split -> test clip -> segments -> classes."""
@@ -93,7 +90,7 @@ def plain_loop_runs(corpus: Corpus) -> Runs:
     clips, splits = plain_clips(corpus), plain_splits(corpus)
 
     def loop() -> Predictions:
-        features = plain_study.TrunkInForwardPass(_trunk(corpus), clips)
+        features = plain_features.TrunkInForwardPass(_trunk(corpus), clips)
         return plain_study.run_study(features, splits, plain_settings(corpus.size))
 
     return {
@@ -154,7 +151,7 @@ def toolkit_runs(corpus: Corpus, *, autocast: bool) -> Runs:
         settings = replace(settings, autocast=bfloat16 and autocast)
         with tempfile.TemporaryDirectory(dir=corpus.folder) as name:
             folder = Path(name)
-            plain_study.extract(_trunk(corpus), clips, folder, bfloat16=bfloat16)
+            plain_features.extract(_trunk(corpus), clips, folder, bfloat16=bfloat16)
             plain_study.write_task(folder, splits, settings)
             found = {}
             for split in splits:
@@ -176,7 +173,7 @@ def toolkit_runs(corpus: Corpus, *, autocast: bool) -> Runs:
 
 
 def _trunk(corpus: Corpus) -> nn.Module:
-    return plain_study.vgg19_fc7(corpus.weights)
+    return plain_features.vgg19_fc7(corpus.weights)
 
 
 def _run(module: str, *arguments: str) -> None:

@@ -30,7 +30,7 @@ from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.fusion import FusionConfig
 from pipelines.networks.own import OWN_FORM, is_own
 from pipelines.precision import resolve_precision
-from pipelines.process import PreprocessConfig
+from pipelines.preprocess_config import PreprocessConfig
 from pipelines.segments import SegmentsConfig
 from pipelines.session import ClusterConfig
 from pipelines.training_config import TrainingConfig

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipelines.clip_pool import map_clips
+from pipelines.clip_worker import ClipWorker, outcome_of
 from pipelines.command_line import run_command
 from pipelines.config import PipelineConfig, compose_config, describe_settings, register_schema
 from pipelines.corpora.listing import ClipMaker, clips_to_make
@@ -22,7 +23,7 @@ from pipelines.corpus_plan import CorpusPlan, ShardTask, processor_settings
 from pipelines.dry_run import print_plan
 from pipelines.errors import StoppedError, UsageError, require
 from pipelines.locks import hold
-from pipelines.process import CACHE_FAILS, ClipWorker, outcome_of
+from pipelines.process import CACHE_FAILS
 from pipelines.progress import Reporter
 from pipelines.records import Clip, ClipOutcome, to_row
 from pipelines.session import Place, ray_session

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import errno
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipelines.clip_files import ClipFiles, content_mark
 from pipelines.decode import DecodeError, MediaInfo
-from pipelines.errors import UsageError, require, require_one_of
+from pipelines.errors import UsageError
 from pipelines.faces import FacesConfig, crop_face, fill_missing, follow, load_detector
 from pipelines.mfcc import MfccConfig, at_rate, audio_images, segment_samples, segment_seconds
+from pipelines.preprocess_config import PreprocessConfig
 from pipelines.recording import mended, without_voice
 from pipelines.records import (
     CROP_SIZE,
@@ -27,7 +26,6 @@ from pipelines.records import (
     Clip,
     ClipOutcome,
     Segment,
-    from_row,
 )
 from pipelines.sandbox import Sandbox
 from pipelines.segments import SegmentsConfig, frames_of_segment
@@ -42,43 +40,6 @@ CACHE_FAILS = "paths.cache"
 """What the detail of a `disk` outcome starts with where it is not the shards that fail."""
 CANDIDATES = 4
 """Faces of a frame that are cropped while it is in memory; which one is followed shows later."""
-
-
-@dataclass
-class PreprocessConfig:
-    """How clips are worked through."""
-
-    max_seconds: float = 60.0
-    """Longer clips are refused before they are decoded."""
-    truncated: str = "fail"
-    """A stream that is shorter than its container declares: `fail`, or `keep` what there is and
-    say in the outcome what is lost."""
-    time_limit_s: float = 120.0
-    """Decoding of one clip is killed after this long."""
-    clips_per_child: int = 50
-    """The decoder's process is replaced after so many clips: decord never gives memory back."""
-    cache_mb: int = 4096
-    """Space on each host for copies of clips that lie in object storage."""
-    workers: int | None = None
-    """Clips at once; unset: one a CPU."""
-
-    def __post_init__(self) -> None:
-        require(
-            self.max_seconds > 0, f"preprocess.max_seconds ({self.max_seconds}) must be above 0"
-        )
-        require_one_of("preprocess.truncated", self.truncated, ("fail", "keep"))
-        require(
-            self.time_limit_s > 0, f"preprocess.time_limit_s ({self.time_limit_s}) must be above 0"
-        )
-        require(
-            self.clips_per_child >= 1,
-            f"preprocess.clips_per_child ({self.clips_per_child}) must be at least 1",
-        )
-        require(self.cache_mb >= 1, f"preprocess.cache_mb ({self.cache_mb}) must be at least 1")
-        require(
-            self.workers is None or self.workers >= 1,
-            f"preprocess.workers ({self.workers}) must be at least 1",
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -367,39 +328,3 @@ class ClipProcessor:
             [crops[i][np.abs(detections[i][:, :4] - boxes[i]).sum(axis=1).argmin()] for i in source]
         )
         return ClipFrames(times_s=times_s, crops=chosen, boxes=boxes[source], detected=detected)
-
-
-class ClipWorker:
-    """A `ClipProcessor` for a pool: the row of a clip in, its outcome as JSON out.
-
-    A user's mistake comes back as a row with a `problem`: an actor that can't be made would hide
-    it in a trace of Ray's.
-    """
-
-    def __init__(self, root: str, **settings: Any) -> None:
-        self.problem = ""
-        try:
-            self.processor = ClipProcessor(ShardFolder(root), **settings)
-        except UsageError as error:
-            self.problem = str(error)
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        if self.problem:
-            return {"clip_id": row["clip_id"], "problem": self.problem}
-        outcome = self.processor.process(from_row(row), row["key"], row["content"])
-        return {"clip_id": outcome.clip_id, "outcome": json.dumps(asdict(outcome))}
-
-
-def outcome_of(clip: Clip, answer: str | None) -> ClipOutcome:
-    """Return the outcome in a worker's answer; None where the worker died of the clip."""
-    if answer is not None:
-        return ClipOutcome(**json.loads(answer))
-    return ClipOutcome(
-        clip_id=clip.clip_id,
-        subject=clip.subject,
-        emotion=clip.emotion,
-        status="failed",
-        reason="worker_died",
-        detail="its process was killed or crashed, twice",
-        transient=True,
-    )

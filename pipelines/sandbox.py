@@ -6,17 +6,14 @@ after some clips because decord grows with every file that it opens. A clip on w
 gets a second one, without decord: what an earlier clip left behind, a signal from outside or a
 fault of decord's is not its own.
 
-`python -m pipelines.sandbox FD PARENT` is the child: it answers requests on the socket FD. It is
-started as a new program, not forked or spawned by multiprocessing, which would import the main
-module of whatever process works here once more.
+The child is `pipelines.sandbox_child`, started as a new program, not forked or spawned by
+multiprocessing, which would import the main module of whatever process works here once more.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import resource
 import signal
 import socket
 import struct
@@ -34,18 +31,12 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.decode import ClipReader, DecodeError, MediaInfo
+from pipelines.decode import DecodeError, MediaInfo
 
 _START_LIMIT_S = 120.0
 """For the child to import its decoders: not charged to a clip, and long on a busy machine."""
 _STALL_LIMIT_S = 20.0
 """For an answer that has begun to go on."""
-_MEMORY_BYTES = 3 * 2**30
-"""What a child may take beside its programs: a frame of 8K video takes 100 MB, and a decoder holds
-some. A damaged or malicious file asks for more, and gets a refusal instead of the machine."""
-_PARENT_CHECK_S = 1.0
-_SET_DEATH_SIGNAL = 1
-"""PR_SET_PDEATHSIG of prctl."""
 
 
 class Sandbox:
@@ -185,7 +176,13 @@ class _Child:
         self._connection = Connection(ours.detach())
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipelines.sandbox", *_arguments(theirs.fileno())],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "pipelines.sandbox_child",
+                    *_arguments(theirs.fileno()),
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -274,92 +271,3 @@ def _python_path() -> str:
     here = str(Path(__file__).resolve().parents[1])
     inherited = os.environ.get("PYTHONPATH")
     return f"{here}{os.pathsep}{inherited}" if inherited else here
-
-
-def _die_with(parent: int, by_signal: bool) -> None:
-    """End this process when its parent is gone, even while a decoder is at work.
-
-    A child that waits for a request sees the closed socket. One that is busy is killed by the
-    kernel (Linux), or ends itself at the next look.
-    """
-    if by_signal and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_PARENT_CHECK_S)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _limit_memory() -> None:
-    """Let a request for more memory fail here, before the machine runs out of it (Linux)."""
-    statistics = Path("/proc/self/statm")
-    if not statistics.exists():
-        return
-    taken = int(statistics.read_text().split()[0]) * resource.getpagesize()
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = taken + _MEMORY_BYTES
-    limit = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, most))
-
-
-def _serve(connection: Connection) -> None:
-    """Answer requests until the parent hangs up."""
-    reader: ClipReader | None = None
-    while True:
-        try:
-            what, *arguments = connection.recv()
-        except EOFError:
-            return
-        try:
-            if what == "ready":
-                import av  # noqa: F401  here, so that no clip pays for it
-                import decord  # noqa: F401
-                import soxr  # noqa: F401
-
-                _limit_memory()
-                connection.send(("value", None))
-            elif what == "open":
-                if reader:
-                    reader.close()
-                    reader = None
-                reader = ClipReader(*arguments)
-                connection.send(("value", reader.info))
-            elif reader is None:
-                connection.send(("refused", "internal", "no clip is open"))
-            elif what == "audio":
-                samples, rate = reader.audio(*arguments)
-                _send_array(connection, samples, rate)
-            else:
-                _send_array(connection, reader.frames(*arguments))
-        except DecodeError as refusal:
-            connection.send(("refused", refusal.reason, refusal.detail))
-        except MemoryError:
-            connection.send(("refused", "too_large", "it takes more memory than the decoder has"))
-        except (BrokenPipeError, ConnectionResetError):
-            return
-        except Exception as problem:  # a bug here costs one clip, not the run
-            connection.send(("refused", "internal", f"{type(problem).__name__}: {problem}"))
-
-
-def _send_array(connection: Connection, array: npt.NDArray[Any], *others: object) -> None:
-    """Send an array as its bytes: pickling would copy it."""
-    array = np.ascontiguousarray(array)
-    connection.send(("array", array.shape, array.dtype.str, others))
-    if array.size:
-        connection.send_bytes(array.data.cast("B"))
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Be the child; the arguments are those of `_arguments`."""
-    descriptor, parent, by_signal = arguments
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    _die_with(int(parent), by_signal == "1")
-    with Connection(int(descriptor)) as connection:
-        _serve(connection)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

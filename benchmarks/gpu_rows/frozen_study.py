@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks import plain_study
+from benchmarks import plain_features, plain_study
 from benchmarks.alternation import alternate
 from benchmarks.gpu_rows.clips import CLASSES, Corpus, images, make_clips, wall_of
 from benchmarks.gpu_rows.machine import Machine, deterministic, exact_float32
@@ -161,7 +161,7 @@ class FrozenStudy:
     def rival(self, *, keep_vectors: bool = False) -> Tensor:
         """Return the same by the plain loop."""
         clips = {
-            clip_id: plain_study.Clip(clip.frames, clip.audio, clip.frame_indices)
+            clip_id: plain_features.Clip(clip.frames, clip.audio, clip.frame_indices)
             for clip_id, clip in self.pixels.items()
         }
         settings = plain_study.Settings(
@@ -177,7 +177,7 @@ class FrozenStudy:
             keep_vectors=keep_vectors,
             device=str(self.machine.device),
         )
-        features = plain_study.TrunkInForwardPass(self.plain_trunk, clips)
+        features = plain_features.TrunkInForwardPass(self.plain_trunk, clips)
         splits = [plain_split(task) for task in self.corpus.tasks()]
         answers = plain_study.run_study(features, splits, settings)
         rows = [
@@ -191,7 +191,7 @@ class FrozenStudy:
 
 def plain(backbone: Backbone, pooled_side: int) -> nn.Module:
     """Return a trunk as one puts it together from torchvision's parts, with the same weights."""
-    normalised = plain_study.Normalised(
+    normalised = plain_features.Normalised(
         backbone.mean.flatten().tolist(), backbone.deviation.flatten().tolist()
     )
     layers = [backbone.get_submodule(name) for name in ("features", "classifier")]

@@ -12,19 +12,17 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import plain_study
+from benchmarks import plain_features, plain_study
 from benchmarks.plain_study import Probabilities
 from benchmarks.rivals import agreement
 from benchmarks.study import (
-    Corpus,
-    StudySize,
-    make_corpus,
     plain_clips,
     plain_settings,
     plain_splits,
     run_study,
     trunk_seed,
 )
+from benchmarks.study_corpus import Corpus, StudySize, make_corpus
 
 # Small batches let their order matter, and hasty learning an epoch before the last be the best.
 SIZE = StudySize(
@@ -46,7 +44,7 @@ def tiny_trunk(seed: int) -> nn.Module:
     convolution = nn.Conv2d(3, 3, 3, padding=1)
     layers = [nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, 12), nn.ReLU()]
     pooling = nn.AdaptiveAvgPool2d(4)
-    normalised = plain_study.Normalised((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    normalised = plain_features.Normalised((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     trunk = nn.Sequential(normalised, convolution, nn.Tanh(), pooling, nn.Flatten(), *layers)
     return trunk.eval().requires_grad_(False)
 
@@ -70,7 +68,7 @@ def plain(corpus: Corpus) -> dict[str, Probabilities]:
 
 
 def plain_loop(corpus: Corpus, size: StudySize) -> dict[str, Probabilities]:
-    features = plain_study.TrunkInForwardPass(tiny_trunk(trunk_seed(size)), plain_clips(corpus))
+    features = plain_features.TrunkInForwardPass(tiny_trunk(trunk_seed(size)), plain_clips(corpus))
     return plain_study.run_study(features, plain_splits(corpus), plain_settings(size))
 
 
@@ -107,7 +105,7 @@ def test_a_process_per_split_on_features_from_disk_predicts_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     splits = plain_splits(corpus)
-    plain_study.extract(tiny_trunk(trunk_seed(SIZE)), plain_clips(corpus), tmp_path)
+    plain_features.extract(tiny_trunk(trunk_seed(SIZE)), plain_clips(corpus), tmp_path)
     plain_study.write_task(tmp_path, splits, plain_settings(SIZE, keep_vectors=True))
     found = {}
     for split in splits:

@@ -14,7 +14,8 @@ from performances import Take, record, take
 
 from pipelines.faces import FacesConfig
 from pipelines.mfcc import MfccConfig, static_coefficients
-from pipelines.process import ClipProcessor, ClipResult, PreprocessConfig
+from pipelines.preprocess_config import PreprocessConfig
+from pipelines.process import ClipProcessor, ClipResult
 from pipelines.records import Clip
 from pipelines.segments import SegmentsConfig
 from pipelines.shards import ShardFolder

@@ -18,7 +18,8 @@ import numpy as np
 
 from pipelines.faces import FacesConfig
 from pipelines.mfcc import MfccConfig
-from pipelines.process import ClipProcessor, PreprocessConfig
+from pipelines.preprocess_config import PreprocessConfig
+from pipelines.process import ClipProcessor
 from pipelines.records import Clip
 from pipelines.segments import SegmentsConfig
 from pipelines.shards import ARITHMETIC_VERSION, ShardFolder

@@ -44,7 +44,7 @@ def test_a_thousand_broken_files_have_their_true_outcomes(tmp_path: Path) -> Non
 
 PLANT = """
 import sys
-if "pipelines.sandbox" in sys.orig_argv:
+if "pipelines.sandbox_child" in sys.orig_argv:
     import ctypes, time
     from pipelines.decode.reader import ClipReader
     read = ClipReader.__init__
@@ -96,7 +96,7 @@ def kill_one_decoder(run: subprocess.Popen[str], mark: str) -> int | None:
             with contextlib.suppress(OSError):
                 if (
                     folder.name.isdigit()
-                    and b"pipelines.sandbox" in (folder / "cmdline").read_bytes()
+                    and b"pipelines.sandbox_child" in (folder / "cmdline").read_bytes()
                     and mark.encode() in (folder / "environ").read_bytes()
                 ):
                     os.kill(int(folder.name), signal.SIGKILL)

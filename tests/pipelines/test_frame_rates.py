@@ -14,7 +14,8 @@ from media_files import STEP, write_clip
 
 from pipelines.faces import FacesConfig
 from pipelines.mfcc import MfccConfig
-from pipelines.process import ClipProcessor, ClipResult, PreprocessConfig
+from pipelines.preprocess_config import PreprocessConfig
+from pipelines.process import ClipProcessor, ClipResult
 from pipelines.records import Clip
 from pipelines.segments import SegmentsConfig
 from pipelines.shard_tables import ClipFrames

@@ -16,7 +16,8 @@ from pipelines.corpora.synthetic import SyntheticConfig, clips, role_of
 from pipelines.faces import FacesConfig, follow, load_detector
 from pipelines.faces.config import DETECTORS
 from pipelines.mfcc import MfccConfig
-from pipelines.process import ClipProcessor, ClipResult, PreprocessConfig
+from pipelines.preprocess_config import PreprocessConfig
+from pipelines.process import ClipProcessor, ClipResult
 from pipelines.records import Clip
 from pipelines.segments import SegmentsConfig
 from pipelines.shards import ShardFolder

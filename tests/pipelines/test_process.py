@@ -16,12 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from media_files import write_clip
 
+from pipelines.clip_worker import ClipWorker, outcome_of
 from pipelines.corpora import synthetic
 from pipelines.corpora.synthetic import SyntheticConfig, make_clip
 from pipelines.errors import UsageError
 from pipelines.faces import FacesConfig, crop_face
 from pipelines.mfcc import MfccConfig, static_coefficients
-from pipelines.process import ClipProcessor, ClipWorker, PreprocessConfig, outcome_of
+from pipelines.preprocess_config import PreprocessConfig
+from pipelines.process import ClipProcessor
 from pipelines.records import Clip, ClipOutcome, to_row
 from pipelines.segments import SegmentsConfig
 from pipelines.shards import ShardFolder

@@ -181,7 +181,7 @@ def ask_often(sandbox: Sandbox) -> None:
 
 PLANT = """
 import sys
-if "pipelines.sandbox" in sys.orig_argv:
+if "pipelines.sandbox_child" in sys.orig_argv:
     import ctypes, time
     import numpy
     from pipelines.decode.reader import ClipReader
