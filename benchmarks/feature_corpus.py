@@ -37,6 +37,9 @@ class Geometry:
     """Of each clip."""
     frame_rate: int = 25
 
+    def __str__(self) -> str:
+        return f"{self.subjects} subjects with {self.clips} clips of {self.segments} segments each"
+
     @property
     def frames(self) -> int:
         """Unique frames of a clip."""

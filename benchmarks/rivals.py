@@ -31,7 +31,8 @@ from benchmarks.study_corpus import Corpus, StudySize, make_corpus, write_corpus
 Predictions = dict[str, Probabilities]
 """Split -> test clip -> segments -> classes."""
 Runs = dict[str, Callable[[], Predictions]]
-REPEATS = 3
+LEAST_VOTES_AGREEING = 0.95
+"""Where one side computes in bfloat16, whose probabilities are other ones."""
 TOLERANCE = 1e-4
 """Between two probabilities that count as equal."""
 WARM_UP = StudySize(subjects=3, segments=1, epochs=1, lstm_hidden=8)
@@ -48,7 +49,7 @@ class Comparison:
     a: str
     b: str
     asks_equal: bool
-    """Whether predictions must be equal; otherwise it is said how many votes are."""
+    """Whether predictions must be equal; otherwise enough votes must be."""
     at_least: float | None = None
     aim: float | None = None
 
@@ -82,7 +83,7 @@ def _against_plain_loop(size: StudySize, *, at_least: float, aim: float) -> dict
             aim=aim,
         ),
     ]
-    return measure(size, plain_loop_runs, rows)
+    return measure(size, plain_loop_runs, rows, repeats=3)
 
 
 def plain_loop_runs(corpus: Corpus) -> Runs:
@@ -137,7 +138,9 @@ def toolkit() -> dict[str, Any]:
             asks_equal=False,
         ),
     ]
-    measured = measure(size, lambda corpus: toolkit_runs(corpus, autocast=autocast), rows)
+    measured = measure(
+        size, lambda corpus: toolkit_runs(corpus, autocast=autocast), rows, repeats=5
+    )
     return {**measured, "lstm_step_seconds": seconds}
 
 
@@ -200,11 +203,16 @@ def lstm_seconds(hidden: int) -> dict[str, float]:
 
 
 def measure(
-    size: StudySize, runs_of: Callable[[Corpus], Runs], comparisons: Sequence[Comparison]
+    size: StudySize,
+    runs_of: Callable[[Corpus], Runs],
+    comparisons: Sequence[Comparison],
+    *,
+    repeats: int,
 ) -> dict[str, Any]:
     """Let all runs take turns on one corpus; return a row a comparison.
 
-    The figures beside the rows are those of the row that has an aim.
+    Raises:
+        AssertionError: a row's predictions differ by more than it allows.
     """
     with tempfile.TemporaryDirectory() as folder:
         for run in runs_of(make_corpus(Path(folder) / "warm_up", WARM_UP)).values():
@@ -212,7 +220,7 @@ def measure(
         corpus = make_corpus(Path(folder) / "corpus", size)
         load = os.getloadavg()
         seconds, found = take_turns(
-            {name: _collected(run) for name, run in runs_of(corpus).items()}, repeats=REPEATS
+            {name: _collected(run) for name, run in runs_of(corpus).items()}, repeats=repeats
         )
     rows = [
         {
@@ -231,22 +239,18 @@ def measure(
         for comparison in comparisons
     ]
     for row in rows:
-        if row["asks_equal"] and not row["equal"]:
+        enough = row["equal"] or row["votes_agreeing"] >= LEAST_VOTES_AGREEING
+        if not enough or (row["asks_equal"] and not row["equal"]):
             raise AssertionError(f"the predictions differ: {json.dumps(row)}")
-    (headline,) = (row for row in rows if row["aim"])
     return {
-        **{key: headline[key] for key in ("a", "b", *_FIGURES)},
-        "equal": all(row["equal"] for row in rows if row["asks_equal"]),
-        "tolerance": TOLERANCE,
         "work": size.describe(),
         "rows": rows,
+        "repeats": repeats,
+        "least_votes_agreeing": LEAST_VOTES_AGREEING,
         "seconds": {name: [round(s, 2) for s in each] for name, each in seconds.items()},
         "load_average": {"before": load[0], "after": os.getloadavg()[0]},
         "threads": torch.get_num_threads(),
     }
-
-
-_FIGURES = ("ratio_median", "ratio_min", "ratio_max", "repeats")
 
 
 def _collected(run: Callable[[], Predictions]) -> Callable[[], Predictions]:

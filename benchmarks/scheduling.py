@@ -16,7 +16,6 @@ from typing import Any
 from unittest.mock import patch
 
 import pyarrow as pa
-import torch
 from ray.tune import TuneConfig
 
 from benchmarks.alternation import alternate
@@ -27,6 +26,7 @@ from harness.scheduling import run_splits, split_task
 from harness.splits import ProtocolConfig, plan_splits
 from pipelines.clip_reading import ClipReader
 from pipelines.config import PipelineConfig, compose_config, resolve
+from pipelines.device import exact_device
 from pipelines.inputs import ClipCache, Wall
 from pipelines.session import ray_session
 from pipelines.training import SplitTraining
@@ -44,6 +44,11 @@ class Work:
     epochs: tuple[int, int, int]
     """Of the audio, the visual and the fusion network."""
     lstm_hidden: int
+
+    def __str__(self) -> str:
+        epochs = "+".join(map(str, self.epochs))
+        sizes = f"{self.geometry.feature_size} -> {self.lstm_hidden}"
+        return f"{epochs} epochs (audio, visual, fusion), LSTM {sizes}"
 
     @property
     def geometry(self) -> Geometry:
@@ -149,9 +154,7 @@ class Splits:
 
     def in_a_bare_loop(self) -> list[pa.Table]:
         """Return the same, computed as a trial does; nothing is written."""
-        torch.set_num_threads(self.config.cluster.trial_cpus)
-        torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        device = exact_device(self.config.cluster.trial_cpus, on_gpu=False)
         reader = ClipReader(places=self.places, keys=dict(self.shards.keys))
         cache = ClipCache(reader, self.config.training.cache_mb * 2**20)
         tables = []
@@ -164,7 +167,7 @@ class Splits:
                 model=self.config.model,
                 fusion=self.config.fusion,
                 training=self.config.training,
-                device=torch.device("cpu"),
+                device=device,
             ).run()
             tables.append(segment_table(task, result))
         return tables

@@ -22,6 +22,11 @@ class StudyConfig(PipelineConfig):
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
+    @property
+    def predicts(self) -> str:
+        """Return what has one prediction: each `segment`, or the `clip` as a whole."""
+        return self.fusion.predicts if self.model.fuses else "segment"
+
 
 register_schema("study_schema", StudyConfig)
 

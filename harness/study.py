@@ -192,7 +192,7 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
         corpus=study.corpus,
         shards=shards,
         classes=study.classes,
-        predicts=config.fusion.predicts,
+        predicts=config.predicts,
         digests=study.digests,
         seconds=_stage_seconds(study.folder, reporter),
         warnings=study.warnings(),

@@ -60,7 +60,8 @@ class ClipReader:
         if self.places.audio_features:
             return self._features(self.places.audio_features, clip_id)
         mfcc = shards.read_mfcc(self.keys[clip_id])
-        _require_finite(torch.from_numpy(mfcc.copy()), "audio images", clip_id, shards.root)
+        path = shards.path("outcomes", self.keys[clip_id])  # without it the clip is done again
+        _require_finite(torch.from_numpy(mfcc.copy()), "audio images", clip_id, path)
         return audio_tensor(mfcc, self.places.rescaling)
 
     def _features(self, root: str, clip_id: str) -> Tensor:

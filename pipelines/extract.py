@@ -122,7 +122,7 @@ class FeatureWorker:
         try:
             for kind in row["kinds"].split(","):
                 self._extract(kind, row["clip_id"], row["key"])
-        except (UsageError, FloatingPointError, OSError) as error:
+        except (UsageError, FloatingPointError, MemoryError, OSError) as error:
             answer["problem"] = str(error)
         except Exception as error:
             problem = store_problem(error)
@@ -240,8 +240,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"training.trunk ({config.training.trunk}) trains the whole trunk, so there is nothing "
             "to extract: use training.trunk=frozen or fc",
         )
-        corpus_plan = CorpusPlan(config)
         plan = FeaturePlan(config)
+        require(
+            bool(plan.folders),
+            f"training.rescaling ({config.training.rescaling}) makes audio images of each split's "
+            f"own, and model.modalities ({config.model.modalities}) uses no others: there is "
+            "nothing to extract ahead of a study",
+        )
+        corpus_plan = CorpusPlan(config)
         corpus_plan.require_ready()
         with ray_session(config.cluster, verbose=options.verbose) as place:
             reporter.line(f"running on {place}")

@@ -206,19 +206,26 @@ class _Run:
         return {"train_loss": loss, "train_accuracy": float(hits) / rows}
 
     def _gradients(self, batch: Batch, weight: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Leave the gradients of a batch's mean loss in the parameters; in parts if need be."""
+        """Leave the gradients of a batch's mean loss in the parameters."""
+
+        def add(part: Sequence[Any]) -> tuple[Tensor, Tensor]:
+            scores, labels = batch.scores(part), batch.labels(part)
+            loss = self._loss(scores, labels) / weight
+            loss.backward()  # type: ignore[no-untyped-call]
+            return scores.detach(), labels
+
+        self.optimiser.zero_grad(set_to_none=True)
+        return self._in_parts(batch.items, add)
+
+    def _in_parts(
+        self, items: Sequence[Any], work: Callable[[Sequence[Any]], tuple[Tensor, Tensor]]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Do the work for all items at once; in parts if the device runs out of memory."""
         while True:
-            self.optimiser.zero_grad(set_to_none=True)
-            seen = []
             try:
-                for part in _parts(batch.items, self.fitted.micro_batch):
-                    scores, labels = batch.scores(part), batch.labels(part)
-                    loss = self._loss(scores, labels) / weight
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    seen.append((scores.detach(), labels))
-                return seen
+                return [work(part) for part in _parts(items, self.fitted.micro_batch)]
             except torch.OutOfMemoryError as error:
-                self._halve(len(batch.items), error)
+                self._halve(len(items), error)
 
     def _halve(self, items: int, error: torch.OutOfMemoryError) -> None:
         tried = min(items, self.fitted.micro_batch or items)
@@ -248,11 +255,13 @@ class _Run:
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Return loss and accuracy over all rows; nothing where there is nothing to score."""
-        pairs = [
-            (_at_least_single(batch.scores(part)), batch.labels(part))
-            for batch in batches
-            for part in _parts(batch.items, self.fitted.micro_batch)
-        ]
+        pairs: list[tuple[Tensor, Tensor]] = []
+        for batch in batches:
+
+            def score(part: Sequence[Any], of: Batch = batch) -> tuple[Tensor, Tensor]:
+                return _at_least_single(of.scores(part)), of.labels(part)
+
+            pairs += self._in_parts(batch.items, score)
         if not pairs:
             return {}
         scores = torch.cat([pair[0] for pair in pairs])

@@ -124,10 +124,11 @@ class Stage1:
 
     def _vectors(self, name: str, clips: Sequence[ClipTensors], *, states: bool = False) -> Tensor:
         """Return the segments' vectors [segments, feature]; with `states` those of all 20 steps."""
-        with mixed(self.device, self.training.precision if self.training.trunk != "frozen" else ""):
-            trunk_features = self.networks[name].trunk(self._trunk_inputs(name, clips))
+        inputs = self._trunk_inputs(name, clips)
+        with mixed(self.device, self.training.precision):
+            trunk_features: Tensor = self.networks[name].trunk(inputs)
         if name == AUDIO:
-            return self.audio.features(trunk_features)
+            return trunk_features
         offsets = [0]
         for clip in clips[:-1]:
             offsets.append(offsets[-1] + len(clip.frames))

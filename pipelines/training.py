@@ -83,7 +83,7 @@ class SplitTraining:
             self.clips, seed=task.seed, model=model, training=training, device=device
         )
         self.stage2: Stage2 | None = None
-        if len(self.stage1.networks) == 2:
+        if model.fuses:
             self.stage2 = Stage2(self.clips, self.stage1, seed=task.seed, fusion=fusion)
         self.class_weights = self.clips.class_weights() if training.class_weights else None
         self.result = SplitResult(
@@ -117,8 +117,18 @@ class SplitTraining:
 
         Raises:
             FloatingPointError: a loss or a prediction is not finite.
-            MemoryError: the device can't hold even one clip at a time.
+            MemoryError: the device can't hold the networks, or not even one clip at a time.
         """
+        try:
+            return self._run()
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(
+                f"the networks of {self.task.split_id} and what trains them do not fit on "
+                f"{self.device}: lower training.clips_per_batch, set training.trunk=frozen or fc, "
+                "choose a smaller model, or give each trial more of the GPU (cluster.trial_gpus)"
+            ) from error
+
+    def _run(self) -> SplitResult:
         epochs = {AUDIO: self.config.audio_epochs, VISUAL: self.config.visual_epochs}
         for name in self.stage1.networks:
             with self._timed(name):

@@ -94,5 +94,5 @@ class Steps:
             indices = torch.arange(len(frames), device=frames.device).view_as(indices)
         with mixed(self.machine.device, self.precision):
             of_frames = self.network.trunk(frames)
-        scores = self.network.scores(self.network.features(of_frames, indices))
+        scores = self.network.scores(self.network.temporal(of_frames, indices))
         cross_entropy(scores, self.labels).backward()  # type: ignore[no-untyped-call]

@@ -124,6 +124,11 @@ class ModelConfig:
         """Return `audio`, `visual` or both of them, in this order."""
         return ("audio", "visual") if self.modalities == "both" else (self.modalities,)
 
+    @property
+    def fuses(self) -> bool:
+        """Whether there is a stage 2: with one modality there is nothing to fuse."""
+        return len(self.used_modalities) > 1
+
     def _check_weights(self) -> None:
         from_file = self.weights not in ("none", "imagenet")
         require(

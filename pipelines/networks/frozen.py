@@ -47,7 +47,6 @@ class FrozenTrunk:
         backbone = backbone.to(memory_format=torch.channels_last)
         self._trunk = backbone.to(device, dtype).eval()
         self._trunk.requires_grad_(False)
-        self._chunk = CHUNK
 
     def _half(self, images: Tensor) -> Tensor:
         images = images.to(self._device)
@@ -57,12 +56,18 @@ class FrozenTrunk:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Return float32 features [n, size] on the CPU of images [n, 3, h, w] in 0-255."""
-        while True:
-            try:
-                chunks = torch.split(images, self._chunk)
-                return torch.cat([self._half(chunk).float().cpu() for chunk in chunks])
-            except torch.OutOfMemoryError:
-                if self._chunk == 1:
-                    raise
-                self._chunk //= 2
+        """Return float32 features [n, size] on the CPU of images [n, 3, h, w] in 0-255.
+
+        Raises:
+            MemoryError: a chunk does not fit on the device. Smaller ones would give other bits,
+                which other studies would then find in the store.
+        """
+        try:
+            chunks = torch.split(images, CHUNK)
+            return torch.cat([self._half(chunk).float().cpu() for chunk in chunks])
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(
+                f"{CHUNK} images of {images.shape[2]}x{images.shape[3]} at once do not fit on "
+                f"{self._device} with the frozen trunk: let fewer processes share the GPU (raise "
+                "cluster.trial_gpus), or choose a smaller model"
+            ) from error

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import inspect
 import re
+import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Sequence
+from modulefinder import ModuleFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from pipelines.networks.backbone import Backbone
 
 OWN_FORM = "package.module:Class"
+_INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
+_PROJECT = ("pipelines", "harness")
 _Class = TypeVar("_Class")
 
 
@@ -29,11 +35,43 @@ def is_own(backbone: str) -> bool:
 
 
 def source_digest(backbone: str) -> str:
-    """Return the SHA-256 of the file that defines an own network; empty for built-in ones."""
+    """Return the SHA-256 of an own network's source; empty for built-in ones.
+
+    Over the file that defines it and, one after the other, all that this imports but for installed
+    packages: a layer in a module beside it decides features as much.
+    """
     if not is_own(backbone):
         return ""
-    source = Path(inspect.getfile(load_class(backbone, object)))
-    return hashlib.sha256(source.read_bytes()).hexdigest()
+    module_name = backbone.partition(":")[0]
+    file = Path(inspect.getfile(load_class(backbone, object)))
+    finder = _OwnModules(module_name, file)
+    with contextlib.suppress(ImportError, SyntaxError):
+        finder.import_hook(module_name)
+    found = {name: getattr(module, "__file__", None) for name, module in finder.modules.items()}
+    files = {name: Path(path) for name, path in found.items() if path}
+    digest = hashlib.sha256()
+    for name, path in sorted({module_name: file, **files}.items()):
+        digest.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+class _OwnModules(ModuleFinder):
+    """Finds what a module imports, of one's own: neither what is installed nor this project."""
+
+    def __init__(self, module_name: str, file: Path) -> None:
+        self._package = module_name.partition(".")[0]
+        self._installed = tuple({sysconfig.get_path(kind) for kind in _INSTALLED})
+        folder = file.parents[module_name.count(".") + (file.name == "__init__.py")]
+        super().__init__(path=[str(folder), *sys.path], excludes=list(_PROJECT))
+
+    def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
+        found = super().find_module(name, path, parent)
+        top = parent.__name__.partition(".")[0] if parent else name
+        if top != self._package and str(found[1] or "").startswith(self._installed):
+            if found[0] is not None:
+                found[0].close()
+            raise ImportError(name)
+        return found
 
 
 def load_class(reference: str, base: type[_Class]) -> type[_Class]:
@@ -102,6 +140,12 @@ def built(
         size = (2, 3, side, side)
         images = torch.randint(0, 256, size, dtype=torch.uint8, generator=noise)
         features = _output(told, "forward", network, images, network.feature_size)
+        alone = _output(told, "forward", network, images[:1], network.feature_size)
+        require(
+            torch.allclose(features[:1], alone, rtol=1e-3, atol=1e-5),
+            f"{told}: the features of an image depend on what else is in the batch: use no "
+            "statistics of the batch (group normalisation instead of batch normalisation)",
+        )
         if network.pooled_size is None:
             continue
         pooled = _output(told, "convolutional", network.convolutional, images, network.pooled_size)

@@ -9,19 +9,15 @@ from pipelines.networks.frozen import ConnectedHalf
 from pipelines.networks.temporal import build_temporal
 
 
-class AudioNetwork(nn.Module):
-    """MFCC image -> trunk -> feature -> class scores."""
+class Recogniser(nn.Module):
+    """What both have: a trunk, and class scores of the segments' vectors."""
 
-    def __init__(self, config: ModelConfig, classes: int, *, trained: str = "full") -> None:
+    def __init__(self, trunk: nn.Module, feature_size: int, classes: int, dropout: float) -> None:
         super().__init__()
-        self.trunk = trained_part(config, trained)
-        self.feature_size = backbone_class(config.backbone).feature_size
-        self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(self.feature_size, classes)
-
-    def features(self, trunk_features: Tensor) -> Tensor:
-        """Return the segment's audio vector: the trunk's feature itself."""
-        return trunk_features
+        self.trunk = trunk
+        self.feature_size = feature_size
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(feature_size, classes)
 
     def scores(self, features: Tensor) -> Tensor:
         """Return class scores [segments, classes] of segment features, in any number format."""
@@ -29,27 +25,23 @@ class AudioNetwork(nn.Module):
         return scores
 
 
-class VisualNetwork(nn.Module):
+class AudioNetwork(Recogniser):
+    """MFCC image -> trunk -> class scores: a segment's vector is the trunk's feature itself."""
+
+    def __init__(self, config: ModelConfig, classes: int, *, trained: str = "full") -> None:
+        size = backbone_class(config.backbone).feature_size
+        super().__init__(trained_part(config, trained), size, classes, config.dropout)
+
+
+class VisualNetwork(Recogniser):
     """Face crops -> trunk, each unique frame once -> LSTM over 20 frames -> class scores."""
 
     def __init__(self, config: ModelConfig, classes: int, *, trained: str = "full") -> None:
-        super().__init__()
-        self.trunk = trained_part(config, trained)
+        trunk = trained_part(config, trained)
         size = backbone_class(config.backbone).feature_size
-        self.temporal = build_temporal(config.temporal, size, config.lstm_hidden)
-        self.feature_size = self.temporal.feature_size
-        self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(self.feature_size, classes)
-
-    def features(self, trunk_features: Tensor, frame_indices: Tensor) -> Tensor:
-        """Return segment vectors [segments, feature] of the unique frames' features."""
-        vectors: Tensor = self.temporal(trunk_features, frame_indices)
-        return vectors
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return class scores [segments, classes] of segment features, in any number format."""
-        scores: Tensor = self.output(self.dropout(features.to(self.output.weight.dtype)))
-        return scores
+        temporal = build_temporal(config.temporal, size, config.lstm_hidden)
+        super().__init__(trunk, temporal.feature_size, classes, config.dropout)
+        self.temporal = temporal
 
 
 def trained_part(config: ModelConfig, trained: str) -> nn.Module:

@@ -77,7 +77,9 @@ def fill(network: nn.Module, state: State, weights: str) -> None:
     try:
         network.load_state_dict(state, assign=empty)
     except (RuntimeError, TypeError, AttributeError) as error:
-        first = str(error).splitlines()[0].rstrip(":")
+        # torch's first line says that there are errors, and the next one which.
+        said = [line.strip() for line in str(error).splitlines()]
+        first = (said[1] if len(said) > 1 else said[0])[:200]
         raise UsageError(
             f"model.weights ({weights}) holds no weights of this network: give the state dict of "
             f"the whole network that model.backbone names ({first})"

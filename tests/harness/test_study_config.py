@@ -128,3 +128,13 @@ def test_the_default_study_leaves_one_subject_out() -> None:
 def test_settings_of_the_study_are_refused_by_name(override: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         compose(override)
+
+
+@pytest.mark.parametrize(
+    ("modalities", "predicts"), [("both", "clip"), ("audio", "segment"), ("visual", "segment")]
+)
+def test_without_fusion_nothing_fuses_the_segments_of_a_clip(
+    modalities: str, predicts: str
+) -> None:
+    overrides = ["fusion.attend_over=segments", f"model.modalities={modalities}"]
+    assert compose_config("study", StudyConfig, overrides).predicts == predicts

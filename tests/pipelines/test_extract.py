@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,6 +156,33 @@ def test_a_feature_is_kept_apart_by_what_changes_it_and_shared_by_all_else(
     other = FeaturePlan(configured(tmp_path, *overrides))
     apart = {k for k in (AUDIO, FRAMES) if one.folders[k].root != other.folders[k].root}
     assert apart == kinds
+
+
+def test_a_feature_is_kept_apart_by_device_library_and_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = FeaturePlan(configured(tmp_path)).recipe
+    held = [recipe.settings("w"), replace(recipe, on_gpu=True).settings("w")]
+    monkeypatch.setattr("pipelines.trunk_recipe.version", lambda package: "0.0")
+    held.append(recipe.settings("w"))
+    monkeypatch.setattr("pipelines.trunk_recipe.source_digest", lambda backbone: "changed")
+    held.append(recipe.settings("w"))
+    assert len({json.dumps(settings) for settings in held}) == len(held)
+
+
+def test_a_trunk_that_does_not_fit_on_the_device_is_no_feature_and_says_what_to_set(
+    shards: ShardFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = FeaturePlan(configured(tmp_path))
+    work = worker(plan, shards)
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("planted")
+
+    monkeypatch.setattr(work._frozen()._trunk, "forward", full)
+    problem = work(ROWS[0])["problem"]
+    assert re.search(r"16 images of 64x64 .* do not fit on cpu.*cluster\.trial_gpus", problem)
+    assert plan.folders[AUDIO].held() == set()
 
 
 def test_a_modality_that_is_not_used_costs_nothing(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -293,6 +295,23 @@ def test_a_device_out_of_memory_takes_batches_in_parts_and_learns_the_same(
     assert one == pytest.approx(other, rel=1e-9)
 
 
+def test_a_device_out_of_memory_scores_held_out_items_in_parts_too() -> None:
+    curves = []
+    for room in (4, 2):
+        student = CrampedStudent(room)
+        fitted = fit(
+            student.network,
+            settings(epochs=2),
+            rates=[(0.1, list(student.network.parameters()))],
+            items=2,
+            batches=lambda order, of=student: [of.batch(order)],  # type: ignore[misc]
+            validation=lambda of=student: [of.batch([0, 1, 2, 3])],  # type: ignore[misc]
+        )
+        curves.append([row["validation_loss"] for row in fitted.curves])
+        assert fitted.micro_batch == (None if room == 4 else 2)
+    assert curves[0] == pytest.approx(curves[1], rel=1e-12)
+
+
 def test_a_device_that_holds_not_one_item_is_told_with_what_to_set() -> None:
     with pytest.raises(MemoryError, match=r"audio network does not fit on cpu.*training\.trunk"):
         CrampedStudent(room=0).fitted()
@@ -311,19 +330,32 @@ def dropping_student() -> Student:
 
 
 @pytest.mark.parametrize("killed_after", [1, 3, 6, 8])
-def test_a_killed_training_goes_on_to_the_same_bits(killed_after: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("held_out", [[0, 1, 0, 0], [1, 0, 1, 0]])
+def test_a_killed_training_goes_on_to_the_same_bits(
+    held_out: list[int], killed_after: int, tmp_path: Path
+) -> None:
+    """The second held-out labels contradict what is learned: the first epochs are the best."""
+
     def keep(key: str = "k") -> Checkpoints:
         return Checkpoints(tmp_path, key, every_s=0.0)
 
     def run(checkpoints: Checkpoints, die: bool = False) -> tuple[Student, Fitted]:
         student = dropping_student()
+        variation = torch.Generator().manual_seed(5)
+
+        def varied(order: list[int]) -> Iterable[Batch]:
+            for batch in student.batches(order):
+                shift = torch.randn(2, generator=variation)
+                yield replace(batch, scores=partial(shifted, batch, shift))
+
+        def shifted(batch: Batch, shift: Tensor, part: Sequence[int]) -> Tensor:
+            return batch.scores(part) + shift
 
         def on_epoch(row: Row) -> None:
             student.on_epoch(row)
             if die and row["epoch"] == killed_after + 1:
                 raise KilledError
 
-        wrong = torch.tensor([0, 1, 0, 0])
         fitted = fit(
             student.network,
             settings(
@@ -332,17 +364,19 @@ def test_a_killed_training_goes_on_to_the_same_bits(killed_after: int, tmp_path:
                 patience=5,
                 on_epoch=on_epoch,
                 checkpoints=checkpoints,
+                generators=(variation,),
                 reads={"fit": {"a" if die else "b"}},
             ),
             rates=[(0.5, list(student.network.parameters()))],
             items=len(INPUTS),
-            batches=student.batches,
-            validation=lambda: [student.batch([0, 1, 2, 3], wrong)],
+            batches=varied,
+            validation=lambda: [student.batch([0, 1, 2, 3], torch.tensor(held_out))],
         )
         return student, fitted
 
     whole_run, undisturbed = run(NO_CHECKPOINTS)
     last = len(undisturbed.curves)
+    assert held_out[0] == 0 or undisturbed.chosen_epoch < last
     if killed_after < last:
         with pytest.raises(KilledError):
             run(keep(), die=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -67,10 +66,10 @@ def test_the_example_of_the_guide_is_a_trunk_of_both_networks(write: Write, tmp_
     assert (config.backbone, config.lstm_hidden) == (f"{module}:Net", 512)
     assert backbone_class(config.backbone).face_size == 48
     audio, visual = AudioNetwork(config, 6).eval(), VisualNetwork(config, 6).eval()
-    scores = audio.scores(audio.features(audio.trunk(random_images(2, 64))))
+    scores = audio.scores(audio.trunk(random_images(2, 64)))
     assert scores.shape == (2, 6)
     features = visual.trunk(random_images(5, 48))
-    assert visual.features(features, torch.randint(0, 5, (3, 20))).shape == (3, 512)
+    assert visual.temporal(features, torch.randint(0, 5, (3, 20))).shape == (3, 512)
     assert isinstance(visual.trunk, Backbone)
     pooled = visual.trunk.convolutional(random_images(5, 48))
     assert torch.equal(visual.trunk.connected(pooled), features)
@@ -174,6 +173,10 @@ def changed(old: str, new: str) -> str:
             + "    def connected(self, pooled):\n        return torch.cat([pooled, pooled], 1)\n",
             r"has pooled_size 3, but no self.features",
         ),
+        (
+            changed("return torch.cat", "means = means - means.mean(0)\n        return torch.cat"),
+            r"depend on what else is in the batch",
+        ),
     ],
 )
 def test_a_network_that_is_no_trunk_is_refused_in_one_line(
@@ -186,12 +189,37 @@ def test_a_network_that_is_no_trunk_is_refused_in_one_line(
     assert "\n" not in str(raised.value)
 
 
-def test_results_are_keyed_by_the_file_that_defines_the_network(write: Write) -> None:
-    module = write(NET)
-    assert source_digest(f"{module}:Net") == hashlib.sha256(NET.encode()).hexdigest()
+def test_a_network_is_keyed_by_its_source_and_by_all_of_ones_own_that_it_imports(
+    write: Write, tmp_path: Path
+) -> None:
+    below = write("import json, torch\nSLOPE = 0.1\n")
+    blocks = write(f"import {below}\n")
+    write("SLOPE = 0.3\n")  # beside them, and imported by none
+    network = f"{write(f'from {blocks} import *' + NET)}:Net"
+    digests = {source_digest(network)}
+    for changed_module in (blocks, below, network.partition(":")[0]):
+        before = len(digests)
+        assert source_digest(network) in digests
+        with (tmp_path / f"{changed_module}.py").open("a") as file:
+            file.write("# a layer more\n")
+        digests.add(source_digest(network))
+        assert len(digests) == before + 1
+    (tmp_path / "unrelated.py").write_text("")
+    assert source_digest(network) in digests
     assert source_digest("vgg19") == ""
-    passed_on = write(f"from {module} import Net\n")
-    assert source_digest(f"{passed_on}:Net") == source_digest(f"{module}:Net")
+
+
+def test_modules_of_a_package_count_too(write: Write, tmp_path: Path) -> None:
+    package = tmp_path / "my_nets"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "blocks.py").write_text("SLOPE = 0.1\n")
+    (package / "net.py").write_text("from .blocks import SLOPE\n" + NET)
+    before = source_digest("my_nets.net:Net")
+    (package / "blocks.py").write_text("SLOPE = 0.2\n")
+    assert source_digest("my_nets.net:Net") != before
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_nets"]:
+        del sys.modules[name]
 
 
 def test_a_changed_network_is_another_study(write: Write, tmp_path: Path) -> None:
