@@ -32,7 +32,7 @@ Predictions = dict[str, Probabilities]
 """Split -> test clip -> segments -> classes."""
 Runs = dict[str, Callable[[], Predictions]]
 LEAST_VOTES_AGREEING = 0.95
-"""Where one side computes in bfloat16, whose probabilities are other ones."""
+"""Of ours in bfloat16, whose probabilities are other ones, with a rival's in float32."""
 TOLERANCE = 1e-4
 """Between two probabilities that count as equal."""
 WARM_UP = StudySize(subjects=3, segments=1, epochs=1, lstm_hidden=8)
@@ -49,7 +49,9 @@ class Comparison:
     a: str
     b: str
     asks_equal: bool
-    """Whether predictions must be equal; otherwise enough votes must be."""
+    """Whether predictions must be equal."""
+    least_votes: float | None = None
+    """Share of votes that must agree where predictions need not be equal."""
     at_least: float | None = None
     aim: float | None = None
 
@@ -79,6 +81,7 @@ def _against_plain_loop(size: StudySize, *, at_least: float, aim: float) -> dict
             a=f"{OURS}; bfloat16, float32 master weights",
             b=LOOP,
             asks_equal=False,
+            least_votes=LEAST_VOTES_AGREEING,
             at_least=at_least,
             aim=aim,
         ),
@@ -127,6 +130,7 @@ def toolkit() -> dict[str, Any]:
             a=f"{ours}; bfloat16, float32 master weights",
             b=in_float32,
             asks_equal=False,
+            least_votes=LEAST_VOTES_AGREEING,
             at_least=3,
             aim=5,
         ),
@@ -135,6 +139,14 @@ def toolkit() -> dict[str, Any]:
             rival="toolkit bfloat16",
             a=f"{ours}; bfloat16, float32 master weights",
             b=in_bfloat16,
+            asks_equal=False,
+        ),
+        # What the rival's own bfloat16 does to its votes.
+        Comparison(
+            ours="toolkit bfloat16",
+            rival="toolkit float32",
+            a=in_bfloat16,
+            b=in_float32,
             asks_equal=False,
         ),
     ]
@@ -209,10 +221,8 @@ def measure(
     *,
     repeats: int,
 ) -> dict[str, Any]:
-    """Let all runs take turns on one corpus; return a row a comparison.
-
-    Raises:
-        AssertionError: a row's predictions differ by more than it allows.
+    """Let all runs take turns on one corpus; return a row a comparison, and under `problems` the
+    rows whose predictions differ by more than they may.
     """
     with tempfile.TemporaryDirectory() as folder:
         for run in runs_of(make_corpus(Path(folder) / "warm_up", WARM_UP)).values():
@@ -235,18 +245,21 @@ def measure(
             **ratios(seconds[comparison.ours], seconds[comparison.rival]),
             **agreement(found[comparison.ours], found[comparison.rival]),
             "asks_equal": comparison.asks_equal,
+            "least_votes_agreeing": comparison.least_votes,
         }
         for comparison in comparisons
     ]
-    for row in rows:
-        enough = row["equal"] or row["votes_agreeing"] >= LEAST_VOTES_AGREEING
-        if not enough or (row["asks_equal"] and not row["equal"]):
-            raise AssertionError(f"the predictions differ: {json.dumps(row)}")
     return {
         "work": size.describe(),
         "rows": rows,
         "repeats": repeats,
-        "least_votes_agreeing": LEAST_VOTES_AGREEING,
+        "problems": [
+            f"{row['a']}: {row['votes_agreeing']:.0%} of the votes agree, and probabilities differ "
+            f"by up to {row['largest_difference']:.2g}"
+            for row in rows
+            if (row["asks_equal"] and not row["equal"])
+            or row["votes_agreeing"] < (row["least_votes_agreeing"] or 0)
+        ],
         "seconds": {name: [round(s, 2) for s in each] for name, each in seconds.items()},
         "load_average": {"before": load[0], "after": os.getloadavg()[0]},
         "threads": torch.get_num_threads(),

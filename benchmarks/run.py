@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import (
     broken_files,
+    coverage,
     demo,
     extraction,
     faces,
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "C3": lstm.run,
     "C4": scheduling.run,
     "broken_files": broken_files.run,
+    "coverage": coverage.run,
     "demo": demo.run,
     "extraction": extraction.run,
     "faces": faces.run,
@@ -69,7 +71,9 @@ def main() -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text + "\n")
     print(text)
-    return 0
+    for problem in result.get("problems", ()):
+        print(f"not equal: {problem}", file=sys.stderr)
+    return 1 if result.get("problems") else 0
 
 
 def provenance() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/performance.md from benchmarks/results: `python -m benchmarks.tables`.
+"""Writes the tables of the documents from benchmarks/results: `python -m benchmarks.tables`.
 
 So that no figure is copied by hand. A table stands between `<!-- NAME -->` and `<!-- end -->`; one
 whose measurement is not there says so.
@@ -15,7 +15,8 @@ from typing import Any
 
 from benchmarks.run import RESULTS
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = (DOCS / "performance.md", DOCS / "statistics.md")
 Result = Mapping[str, Any]
 
 
@@ -117,6 +118,21 @@ def memory(result: Result) -> str:
     return _table(("splits", "peak"), rows) + _provenance(result)
 
 
+def coverage(result: Result) -> str:
+    """How often intervals cover."""
+    kinds = list(result["rows"][0]["intervals"])
+    rows = [
+        (
+            row["subjects"],
+            row["clips_a_subject"],
+            f"{100 * row['accuracy']:.0f} % (± {100 * row['spread']:.0f})",
+            *(_covered(row["intervals"][kind]) for kind in kinds),
+        )
+        for row in result["rows"]
+    ]
+    return _table(("subjects", "clips each", "true accuracy", *kinds), rows) + _provenance(result)
+
+
 TABLES: dict[str, Callable[[Result], str]] = {
     "C1": studies,
     "C1_lstm512": studies,
@@ -125,6 +141,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "C4": scheduling,
     "extraction": extraction,
     "study_memory": memory,
+    "coverage": coverage,
 }
 
 
@@ -142,6 +159,11 @@ def page(text: str) -> str:
 
 def _ratio(row: Result) -> str:
     return f"**{row['ratio_median']:.1f}** ({row['ratio_min']:.1f} to {row['ratio_max']:.1f})"
+
+
+def _covered(interval: Result) -> str:
+    width = 100 * interval["median_width"]
+    return f"**{100 * interval['covered']:.1f} %** (width {width:.0f} points)"
 
 
 def _seconds(value: float) -> str:
@@ -162,8 +184,9 @@ def _provenance(result: Result) -> str:
 
 
 def main() -> int:
-    """Write the page."""
-    PAGE.write_text(page(PAGE.read_text()))
+    """Write the pages."""
+    for path in PAGES:
+        path.write_text(page(path.read_text()))
     return 0
 
 

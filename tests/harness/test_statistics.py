@@ -1,11 +1,15 @@
+"""Intervals against formulas worked by hand, enumeration and SciPy."""
+
 from __future__ import annotations
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 from scipy import stats
 
-from harness.statistics import t_interval
+from harness.statistics import cluster_bootstrap, t_interval, wilson_interval
 
 
 def test_the_interval_is_the_formula_worked_by_hand() -> None:
@@ -36,3 +40,49 @@ def test_one_subject_gives_no_interval() -> None:
     assert interval.mean == 0.7
     assert math.isnan(interval.low)
     assert math.isnan(interval.high)
+
+
+def test_the_bootstrap_draws_whole_subjects_and_comes_to_what_enumeration_gives() -> None:
+    right, clips = [1, 5, 9], [10, 6, 12]
+    every = sorted(
+        sum(right[i] for i in drawn) / sum(clips[i] for i in drawn)
+        for drawn in itertools.product(range(3), repeat=3)
+    )
+    interval = cluster_bootstrap(right, clips, seed=1)
+    assert interval.mean == 15 / 28
+    # 1 of 27 draws is the least, 1 of 27 the most: both are more than 2.5 %.
+    assert interval.low == pytest.approx(every[0])
+    assert interval.high == pytest.approx(every[-1])
+
+
+def test_the_bootstrap_agrees_with_scipys_on_many_subjects() -> None:
+    random = np.random.default_rng(0)
+    clips = random.integers(8, 30, 40)
+    right = random.binomial(clips, random.uniform(0.3, 0.9, 40))
+    ours = cluster_bootstrap(right.tolist(), clips.tolist(), seed=2)
+    theirs = stats.bootstrap(
+        (right, clips),
+        lambda hits, counts, axis: hits.sum(axis=axis) / counts.sum(axis=axis),
+        paired=True,
+        method="percentile",
+        rng=np.random.default_rng(3),
+    ).confidence_interval
+    assert [ours.low, ours.high] == pytest.approx([theirs.low, theirs.high], abs=0.005)
+
+
+def test_the_same_seed_draws_the_same_interval() -> None:
+    right, clips = [3, 7, 9, 4], [10, 10, 10, 10]
+    assert cluster_bootstrap(right, clips, seed=5) == cluster_bootstrap(right, clips, seed=5)
+    assert math.isnan(cluster_bootstrap([3], [10], seed=5).low)
+
+
+def test_wilsons_interval_is_its_formula() -> None:
+    z, n, share = 1.959963984540054, 50, 0.9
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    interval = wilson_interval(45, 50)
+    assert interval.mean == 0.9
+    assert [interval.low, interval.high] == pytest.approx([centre - half, centre + half])
+    perfect = wilson_interval(50, 50)
+    assert perfect.low < 0.95
+    assert perfect.high == 1.0
