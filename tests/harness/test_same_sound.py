@@ -33,6 +33,7 @@ def encoded(sound: Sound, path: Path, codec: str, bit_rate: int, rate: int) -> P
     """Write a sound with a codec."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, layout="mono", bit_rate=bit_rate)
+        assert isinstance(stream, av.AudioStream)
         frame = av.AudioFrame.from_ndarray(sound[None].astype(np.float32), "fltp", "mono")
         frame.rate = RATE
         resampler = av.AudioResampler(stream.format, "mono", rate, stream.frame_size or 1024)
