@@ -20,6 +20,9 @@ FROZEN = (
     "training.precision=float32",
 )
 
+TRIED = 2 + 2 + 1
+"""Images of noise of one side through the convolutions of a new network."""
+
 
 @pytest.fixture
 def cwd(small_study: SmallStudy, tmp_path: Path) -> Path:
@@ -60,9 +63,9 @@ def test_each_image_passes_the_trunk_once_for_all_splits_and_all_studies(cwd: Pa
     usable = open_shards(folder).usable
     frames, segments = (sum(getattr(o, what) for o in usable) for what in ("frames", "segments"))
     passed = images_passed(cwd)
-    # A new network is tried on two images of noise of each side, three times each, whenever it is
-    # built: once by the command, once by each of the two processes that make features.
-    tried = 3 * 2 * 2
+    # Whenever a new network is built it is tried on noise of each side (two images whole and in
+    # halves, one alone): once by the command, once by each of the two processes of extraction.
+    tried = 3 * TRIED
     assert passed[24] - frames <= tried
     assert passed[64] - segments <= tried
     assert passed[24] >= frames
@@ -73,7 +76,7 @@ def test_each_image_passes_the_trunk_once_for_all_splits_and_all_studies(cwd: Pa
     assert "features: 18 clips were done before" in again.stderr
     alone = images_passed(cwd)
     assert set(alone) <= {24, 64}
-    assert max(alone.values(), default=0) <= 2 * 2  # the command tries it on noise
+    assert max(alone.values(), default=0) <= TRIED  # by the command
     one, other = (
         pq.read_table(cwd / "runs" / n / "predictions.parquet") for n in ("first", "second")
     )
