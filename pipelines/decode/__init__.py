@@ -1,6 +1,6 @@
 """One media file as frames and audio on one clock.
 
-Runs inside a child process (`pipelines.sandbox`): decoders crash and hang on damaged files.
+Runs inside a child process (`pipelines.sandbox_child`): decoders crash and hang on damaged files.
 `facts` holds what is said about a file, `scan` reads it through once, `frames` fetches pixels,
 `reader` puts them together.
 """
