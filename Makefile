@@ -21,7 +21,7 @@ test: lint
 # What the long tests found, not only that they passed, is in benchmarks/results/long_tests.txt.
 test-long: test
 	set -o pipefail; $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m long -rP \
-		--no-header -q | tee benchmarks/results/long_tests.txt
+		--no-header -q | grep -v -e "^\[gw" -e "^bringing up" | tee benchmarks/results/long_tests.txt
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
