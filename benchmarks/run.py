@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "C2": rivals.toolkit,
     "C3": lstm.run,
     "C4": scheduling.run,
+    "C4_fresh": scheduling.run_fresh,
     "broken_files": broken_files.run,
     "coverage": coverage.run,
     "demo": demo.run,
