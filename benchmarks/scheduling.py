@@ -1,4 +1,4 @@
-"""C4: what Ray Tune adds to short splits (C4), and how much less than on fresh actors (C4_fresh)."""
+"""What Ray Tune adds to short splits (C4), and how much less than fresh actors (C4_fresh)."""
 
 from __future__ import annotations
 
