@@ -5,7 +5,7 @@ Its features carry the emotion, the subject and noise, so that a training has so
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 
 from pipelines.clip_reading import ClipPlaces
 from pipelines.feature_store import AUDIO, FRAMES, FeatureFolder
-from pipelines.records import FRAMES_PER_SEGMENT, ClipOutcome, Segment
+from pipelines.records import FRAMES_PER_SEGMENT, Clip, ClipOutcome, Segment
 from pipelines.shard_tables import segments_table
 from pipelines.shards import ShardFolder, ShardSet, open_shards, write_manifest
 from pipelines.split_task import seed_for
@@ -121,3 +121,11 @@ def features(outcome: ClipOutcome, kind: str, count: int, size: int) -> torch.Te
         generator = torch.Generator().manual_seed(seed_for(0, kind, what))
         total += share * torch.randn(rows, size, generator=generator)
     return total.clamp_(min=0).half()
+
+
+def clips_of(outcomes: Sequence[ClipOutcome]) -> list[Clip]:
+    """Return the clips of outcomes, as a plan of splits wants them."""
+    return [
+        Clip(clip_id=one.clip_id, path="", subject=one.subject, emotion=one.emotion)
+        for one in outcomes
+    ]

@@ -19,11 +19,12 @@ import pyarrow as pa
 from ray.tune import TuneConfig
 
 from benchmarks.alternation import alternate, ratios, take_turns
-from benchmarks.feature_corpus import Geometry, write_feature_corpus
+from benchmarks.feature_corpus import Geometry, clips_of, write_feature_corpus
 from harness.leakage import allowed_reads
 from harness.ledger import DONE, Ledger, segment_table
+from harness.protocols import ProtocolConfig
 from harness.scheduling import run_splits, split_task
-from harness.splits import ProtocolConfig, plan_splits
+from harness.splits import plan_splits
 from pipelines.clip_reading import ClipReader
 from pipelines.config import PipelineConfig, compose_config, resolve
 from pipelines.device import exact_device
@@ -144,7 +145,7 @@ class Splits:
         overrides = [*work.overrides, f"paths.runs={folder}"]
         self.config = compose_config("pipeline", PipelineConfig, overrides)
         resolve(self.config)
-        self.splits = plan_splits(self.shards.usable, ProtocolConfig(), seed=0).splits
+        self.splits = plan_splits(clips_of(self.shards.usable), {}, ProtocolConfig(), seed=0).splits
         self.labels = {outcome.clip_id: outcome.emotion for outcome in self.shards.usable}
         self.classes = sorted(set(self.labels.values()))
 

@@ -15,10 +15,12 @@ from pathlib import Path
 import torch
 
 from benchmarks import plain_features, plain_study
+from benchmarks.feature_corpus import clips_of
 from benchmarks.plain_study import Probabilities
 from benchmarks.study_corpus import EMOTIONS, VGG19, Corpus, StudySize, read_corpus
 from harness.leakage import allowed_reads
-from harness.splits import ProtocolConfig, plan_splits
+from harness.protocols import ProtocolConfig
+from harness.splits import plan_splits
 from pipelines.clip_reading import ClipPlaces, ClipReader
 from pipelines.config import PathsConfig, PipelineConfig
 from pipelines.device import exact_device
@@ -128,7 +130,7 @@ def _as_in_a_trial() -> Iterator[None]:
 
 def tasks(corpus: Corpus) -> list[SplitTask]:
     """Return the splits of the study, labels where they are learned from or chosen by."""
-    plan = plan_splits(corpus.outcomes, ProtocolConfig(), corpus.size.seed)
+    plan = plan_splits(clips_of(corpus.outcomes), {}, ProtocolConfig(), corpus.size.seed)
     label_of = {o.clip_id: EMOTIONS.index(o.emotion) for o in corpus.outcomes}
 
     def labelled(clip_ids: tuple[str, ...]) -> tuple[tuple[str, int], ...]:

@@ -12,55 +12,11 @@ import pyarrow as pa
 
 from harness.ledger import DONE, Ledger
 from harness.metrics import accuracy, confusion, unweighted_average_recall
-from harness.splits import Plan, ProtocolConfig
+from harness.predictions import predictions_of, predictions_table
+from harness.splits import SEGMENT, Plan
 from harness.statistics import t_interval
-from harness.voting import majority_vote
-from pipelines.records import ClipOutcome, Prediction
-from pipelines.shards import ShardSet
+from pipelines.records import Clip, Prediction
 from pipelines.storage import write_json, write_table
-
-
-def predictions_of(
-    segments: pa.Table, outcomes: Mapping[str, ClipOutcome], classes: Sequence[str]
-) -> list[Prediction]:
-    """Vote on every clip of every split, in the order of split and clip."""
-    probabilities = np.column_stack([segments[f"p_{label}"].to_numpy() for label in classes])
-    keys = list(
-        zip(
-            *(segments[name].to_pylist() for name in ("split_id", "repeat", "seed", "clip_id")),
-            strict=True,
-        )
-    )
-    rows: dict[tuple[str, int, int, str], list[int]] = {}
-    for number, key in enumerate(keys):
-        rows.setdefault(key, []).append(number)
-    predictions = []
-    for (split_id, repeat, seed, clip_id), numbers in sorted(rows.items()):
-        vote = majority_vote(probabilities[numbers])
-        predictions.append(
-            Prediction(
-                split_id=split_id,
-                repeat=repeat,
-                seed=seed,
-                clip_id=clip_id,
-                subject=outcomes[clip_id].subject,
-                emotion=outcomes[clip_id].emotion,
-                predicted=classes[vote.winner],
-                tie=vote.tie,
-                probabilities=dict(zip(classes, vote.mean_probabilities.tolist(), strict=True)),
-            )
-        )
-    return predictions
-
-
-def predictions_table(predictions: Sequence[Prediction], classes: Sequence[str]) -> pa.Table:
-    """Return predictions in the columns of predictions.parquet."""
-    names = ("split_id", "repeat", "seed", "clip_id", "subject", "emotion", "predicted", "tie")
-    columns: dict[str, Any] = {name: [getattr(row, name) for row in predictions] for name in names}
-    columns["repeat"] = pa.array(columns["repeat"], pa.int32())
-    for label in classes:
-        columns[f"p_{label}"] = [row.probabilities[label] for row in predictions]
-    return pa.table(columns)
 
 
 def per_subject(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
@@ -85,9 +41,9 @@ def aggregate(
     folder: Path,
     *,
     plan: Plan,
-    protocol: ProtocolConfig,
+    protocol: str,
     corpus: str,
-    shards: ShardSet,
+    clips: Mapping[str, Clip],
     classes: Sequence[str],
     predicts: str,
     digests: Mapping[str, str],
@@ -109,11 +65,12 @@ def aggregate(
     entries = [ledger.entry(split.split_id) for split in plan.splits]
     done = [entry for entry in entries if entry is not None and entry.status == DONE]
     complete = len(done) == len(plan.splits)
-    told = [*protocol.warnings, *warnings]
+    told = list(warnings)
+    to_test = plan.test_clips | set(plan.lost)
     for entry in done:
         told += [f"split {entry.split_id}: {warning}" for warning in entry.warnings]
     summary: dict[str, Any] = {
-        "protocol": protocol.label,
+        "protocol": protocol,
         "corpus": corpus,
         "classes": list(classes),
         "predicts": predicts,
@@ -125,21 +82,20 @@ def aggregate(
             for entry in entries
             if entry is not None and entry.status != DONE
         ],
-        "clips": len(shards.outcomes),
-        "clips_usable": len(shards.usable),
+        "clips": len(to_test),
+        "clips_usable": len(plan.test_clips),
         **digests,
         "seconds": dict(seconds),
     }
     if done:
         segments = ledger.segments([entry.split_id for entry in done])
-        outcomes = {outcome.clip_id: outcome for outcome in shards.outcomes}
-        predictions = predictions_of(segments, outcomes, classes)
+        predictions = predictions_of(segments, clips, classes, divided=plan.unit == SEGMENT)
         write_table(folder / "segment_predictions.parquet", segments)
         write_table(folder / "predictions.parquet", predictions_table(predictions, classes))
         summary["per_subject"] = per_subject(predictions)
-        summary["coverage"] = len({p.clip_id for p in predictions}) / len(shards.outcomes)
+        summary["coverage"] = len({p.clip_id for p in predictions}) / len(to_test)
         if complete:
-            summary |= headline(predictions, segments, outcomes, classes, predicts)
+            summary |= headline(predictions, segments, clips, classes, predicts, len(to_test))
     if not complete:
         told.insert(0, f"incomplete: {len(done)} of {len(plan.splits)} splits are done")
     summary["warnings"] = told
@@ -150,9 +106,10 @@ def aggregate(
 def headline(
     predictions: Sequence[Prediction],
     segments: pa.Table,
-    outcomes: Mapping[str, ClipOutcome],
+    clips: Mapping[str, Clip],
     classes: Sequence[str],
     predicts: str,
+    to_test: int,
 ) -> dict[str, Any]:
     """Return the figures of a complete study."""
     true = [row.emotion for row in predictions]
@@ -161,14 +118,14 @@ def headline(
     subjects = t_interval([row["clip_accuracy"] for row in per_subject(predictions)])
     return {
         "clip_accuracy": accuracy(true, predicted),
-        "clip_accuracy_all": right / len(outcomes),
+        "clip_accuracy_all": right / to_test,
         "uar": unweighted_average_recall(true, predicted),
         "clip_accuracy_subject_mean": subjects.mean,
         # One subject has no interval: null, not a number that looks like one.
         "ci95_low": None if math.isnan(subjects.low) else subjects.low,
         "ci95_high": None if math.isnan(subjects.high) else subjects.high,
         "segment_accuracy": (
-            _segment_accuracy(segments, outcomes, classes) if predicts == "segment" else None
+            _segment_accuracy(segments, clips, classes) if predicts == "segment" else None
         ),
         "tie_rate": sum(row.tie for row in predictions) / len(predictions),
         "confusion": confusion(true, predicted, classes),
@@ -176,8 +133,8 @@ def headline(
 
 
 def _segment_accuracy(
-    segments: pa.Table, outcomes: Mapping[str, ClipOutcome], classes: Sequence[str]
+    segments: pa.Table, clips: Mapping[str, Clip], classes: Sequence[str]
 ) -> float:
     choices = np.column_stack([segments[f"p_{label}"].to_numpy() for label in classes]).argmax(1)
-    true = [outcomes[clip_id].emotion for clip_id in segments["clip_id"].to_pylist()]
+    true = [clips[clip_id].emotion for clip_id in segments["clip_id"].to_pylist()]
     return accuracy(true, [classes[choice] for choice in choices])

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness.splits import ProtocolConfig
+from harness.protocols import ProtocolConfig
 from harness.tracking import TrackingConfig
 from pipelines.config import PipelineConfig, register_schema, settings_of, to_plain
 from pipelines.networks.own import source_digest
@@ -21,6 +21,8 @@ class StudyConfig(PipelineConfig):
 
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    test_corpus: Any = None
+    """Of harness.cross: the corpus that is tested on, as `corpus` is the one trained on."""
 
     @property
     def predicts(self) -> str:
@@ -36,6 +38,9 @@ def config_digest(config: StudyConfig) -> str:
     training = to_plain(config.training)
     for name in ("cache_mb", "checkpoint_seconds"):
         del training[name]
+    protocol = to_plain(config.protocol)
+    if config.protocol.plan is not None:
+        protocol["plan"] = content_digest(Path(config.protocol.plan))
     model = to_plain(config.model)
     weights = Path(config.model.weights).expanduser()
     if weights.is_file():
@@ -50,7 +55,7 @@ def config_digest(config: StudyConfig) -> str:
         # A trunk that is trained as a whole leaves no features to store.
         "features": {} if config.training.trunk == "full" else to_plain(config.features),
         "extract_threads": 0 if config.training.trunk == "full" else config.cluster.extract_cpus,
-        "protocol": to_plain(config.protocol),
+        "protocol": protocol,
         "seed": config.seed,
         "arithmetic_version": TRAINING_VERSION,
         # Another torch gives other bits: its splits must not stand beside those of this one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from harness.splits import KFOLD
+from harness.protocols import KFOLD
 from harness.study import study_command
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 
-from harness.splits import LOSO, Plan, ProtocolConfig, Split
+from harness.protocols import ProtocolConfig
+from harness.splits import SEGMENT, Plan, Split
 from pipelines.errors import UsageError
 from pipelines.inputs import CHOOSE_PHASES, FIT_PHASES, TEST_PHASE
+from pipelines.split_task import PARTS
 
 
 class LeakError(UsageError):
@@ -32,12 +34,16 @@ def check_plan(
         LeakError: a clip, the content of a clip, or (where the protocol keeps them apart) a
             subject stands on both sides; the first one is named.
     """
-    by_subject = protocol.kind == LOSO or protocol.unit == "subject"
+    by_subject = protocol.keeps_subjects_apart
     for split in plan.splits:
         parts = {"training": split.train, "validation": split.validation, "test": split.test}
+        pieces = dict(zip(parts, map(split.pieces_in, PARTS), strict=True))
         for (one, left), (other, right) in combinations(parts.items(), 2):
-            _refuse(split, one, other, "clip", set(left) & set(right))
-            _refuse_copies(split, one, other, _by(left, contents), _by(right, contents))
+            if plan.unit == SEGMENT:
+                _refuse(split, one, other, "segment", pieces[one] & pieces[other])
+            else:
+                _refuse(split, one, other, "clip", set(left) & set(right))
+                _refuse_copies(split, one, other, _by(left, contents), _by(right, contents))
             # Inner validation is by subject whatever the protocol.
             if by_subject or (one, other) == ("training", "validation"):
                 shared = {subjects[c] for c in left} & {subjects[c] for c in right}

@@ -120,6 +120,7 @@ def segment_table(task: SplitTask, result: SplitResult) -> pa.Table:
     columns: dict[str, pa.Array] = {
         "split_id": pa.array([task.split_id] * len(rows), pa.string()),
         "repeat": pa.array([task.repeat] * len(rows), pa.int32()),
+        "seed_index": pa.array([task.seed_index] * len(rows), pa.int32()),
         "seed": pa.array([task.seed] * len(rows), pa.int64()),
         "clip_id": pa.array([row.clip_id for row in rows], pa.string()),
         "segment_index": pa.array([row.segment_index for row in rows], pa.int32()),

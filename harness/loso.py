@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from harness.splits import LOSO
+from harness.protocols import LOSO
 from harness.study import study_command
 
 

@@ -30,11 +30,13 @@ def split_task(split: Split, labels: Mapping[str, str], classes: Sequence[str]) 
     return SplitTask(
         split_id=split.split_id,
         repeat=split.repeat,
+        seed_index=split.seed_index,
         seed=split.seed,
         classes=tuple(classes),
         train=tuple((clip_id, index[labels[clip_id]]) for clip_id in split.train),
         validation=tuple((clip_id, index[labels[clip_id]]) for clip_id in split.validation),
         test=split.test,
+        pieces=split.pieces,
     )
 
 

@@ -1,50 +1,23 @@
-"""Who is tested and who trains: the splits of a study."""
+"""Who is tested and who trains: the plan of a study."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from pipelines.errors import require, require_one_of
-from pipelines.records import Clip, ClipOutcome
-from pipelines.split_task import seed_for
+from harness.divisions import Division, divide
+from harness.protocols import LEAKING, SUBJECT_DEPENDENT, ProtocolConfig
+from pipelines.errors import UsageError, require
+from pipelines.records import Clip
+from pipelines.split_task import PARTS, Pieces, seed_for
 from pipelines.storage import write_json
 
-LOSO, KFOLD = "loso", "kfold"
-
-
-@dataclass
-class ProtocolConfig:
-    """How a corpus is divided."""
-
-    kind: str = LOSO
-    """`loso`: each subject is tested once, by a model that never saw them; `kfold`."""
-    folds: int = 10
-    """Number of folds of K-fold."""
-    unit: str = "clip"
-    """What K-fold keeps together: `clip` (subject-dependent) or `subject`."""
-
-    def __post_init__(self) -> None:
-        require_one_of("protocol.kind", self.kind, (LOSO, KFOLD))
-        require(self.folds >= 2, f"protocol.folds ({self.folds}) must be at least 2")
-        require_one_of("protocol.unit", self.unit, ("clip", "subject"))
-
-    @property
-    def label(self) -> str:
-        """How numbers under this protocol are introduced."""
-        if self.kind == LOSO:
-            return "LOSO"
-        return f"{self.folds}-fold by {self.unit}"
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What must stand wherever these numbers appear."""
-        if self.kind == KFOLD and self.unit == "clip":
-            return ("subject-dependent: the people tested were also trained on",)
-        return ()
+CLIP, SEGMENT = "clip", "segment"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +27,26 @@ class Split:
     split_id: str
     held_out: str
     repeat: int
+    """Which drawing of the folds, from 0."""
+    seed_index: int = 0
+    """Which training of the same division, from 0."""
     seed: int
+    """Of weights and orders."""
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    pieces: Pieces = field(default_factory=dict)
+    """Part -> clip -> its segments, where clips are divided too: `train`, `validation`, `test`."""
+
+    def pieces_in(self, part: str) -> set[str]:
+        """Return the segments of a part as names, where clips are divided."""
+        held = self.pieces.get(part, {})
+        return {f"{clip_id}, {index}" for clip_id, indices in held.items() for index in indices}
+
+    @property
+    def development(self) -> tuple[str, ...]:
+        """Clips that the training may see, to learn from or to choose by."""
+        return tuple(sorted({*self.train, *self.validation}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,95 +55,113 @@ class Plan:
 
     unit: str
     splits: tuple[Split, ...]
+    lost: tuple[str, ...] = ()
+    """Clips that were to be tested and can't be used: they count as not recognised."""
+
+    @cached_property
+    def test_clips(self) -> frozenset[str]:
+        """All clips that some split tests."""
+        return frozenset(clip_id for split in self.splits for clip_id in split.test)
+
+    def warnings(self, clips: Mapping[str, Clip]) -> tuple[str, ...]:
+        """Return what must stand wherever these numbers appear, found from the splits."""
+        if self.unit == SEGMENT:
+            return (LEAKING,)
+        for split in self.splits:
+            known = {clips[clip_id].subject for clip_id in split.development}
+            if any(clips[clip_id].subject in known for clip_id in split.test):
+                return (SUBJECT_DEPENDENT,)
+        return ()
 
     def write(self, path: Path) -> None:
-        """Write plan.json."""
-        write_json(path, {"unit": self.unit, "splits": [asdict(split) for split in self.splits]})
+        """Write plan.json: lists of clip ids, or of [clip id, segment] where clips are divided."""
+        splits = []
+        for split in self.splits:
+            value = asdict(split)
+            pieces = value.pop("pieces")
+            if self.unit == SEGMENT:
+                for part in PARTS:
+                    value[part] = [[c, i] for c in value[part] for i in pieces[part][c]]
+            splits.append(value)
+        write_json(path, {"unit": self.unit, "lost": list(self.lost), "splits": splits})
 
 
-def check_divisible(
-    clips: Sequence[Clip] | Sequence[ClipOutcome], protocol: ProtocolConfig
-) -> None:
-    """Refuse a corpus that the protocol can't divide.
+def plan_splits(
+    clips: Sequence[Clip],
+    segments: Mapping[str, int],
+    protocol: ProtocolConfig,
+    seed: int,
+    *,
+    other_corpus: Collection[str] = (),
+    lost: Collection[str] = (),
+) -> Plan:
+    """Divide the usable clips; the same clips, protocol and seed give the same plan, always.
+
+    Args:
+        clips: the usable clips.
+        segments: clip_id -> its number of segments.
+        protocol: how to divide.
+        seed: of the drawing of folds; those of the splits derive from it.
+        other_corpus: clips of the corpus that a model of the other one is tested on.
+        lost: clips that were to be tested and can't be used.
 
     Raises:
-        UsageError: too few subjects, labels or clips, with what to do.
+        UsageError: the corpus can't be divided so, or the plan's file is of another corpus.
     """
-    subjects = sorted({clip.subject for clip in clips})
-    labels = sorted({clip.emotion for clip in clips})
-    require(
-        len(labels) >= 2,
-        f"the corpus has a single label ({', '.join(labels)}): at least two are needed to tell "
-        "them apart",
-    )
-    if protocol.kind == LOSO:
-        require(
-            len(subjects) >= 2,
-            f"the corpus has one subject only ({', '.join(subjects)}): leave-one-subject-out needs "
-            "at least two; use python -m harness.kfold protocol.unit=clip, or add subjects",
-        )
-    else:
-        units = len(subjects) if protocol.unit == "subject" else len(clips)
-        require(
-            protocol.folds <= units,
-            f"protocol.folds ({protocol.folds}) is more than the {units} {protocol.unit}s there "
-            "are: use fewer folds",
-        )
-
-
-def plan_splits(clips: Sequence[ClipOutcome], protocol: ProtocolConfig, seed: int) -> Plan:
-    """Divide the usable clips; the same clips, protocol and seed give the same plan, always."""
-    check_divisible(clips, protocol)
+    if protocol.plan is not None:
+        usable = {clip.clip_id for clip in clips}
+        return _again(read_plan(Path(protocol.plan)), usable, set(lost), protocol)
     ordered = sorted(clips, key=lambda clip: clip.clip_id)
-    divisions = _by_subject(ordered) if protocol.kind == LOSO else _by_fold(ordered, protocol, seed)
-    ring = _subject_ring(ordered)
-    splits = []
-    for number, (split_id, held_out, tested) in enumerate(divisions):
-        rest = [clip for clip in ordered if clip.clip_id not in tested]
-        validator = _validation_subject(ring, held_out, number, rest)
-        splits.append(
-            Split(
-                split_id=split_id,
-                held_out=held_out,
-                repeat=0,
-                seed=seed_for(seed, split_id, "0"),
-                train=tuple(clip.clip_id for clip in rest if clip.subject != validator),
-                validation=tuple(clip.clip_id for clip in rest if clip.subject == validator),
-                test=tuple(clip.clip_id for clip in ordered if clip.clip_id in tested),
-            )
-        )
-    return Plan(unit="clip", splits=tuple(splits))
+    divisions = divide(ordered, segments, protocol, seed, frozenset(other_corpus))
+    ring = subject_ring(ordered)
+    splits = [
+        split
+        for number, division in enumerate(divisions)
+        for split in _trainings(division, number, ordered, ring, protocol.seeds, seed)
+    ]
+    by_segment = any(division.pieces for division in divisions)
+    return Plan(
+        unit=SEGMENT if by_segment else CLIP, splits=tuple(splits), lost=tuple(sorted(lost))
+    )
 
 
-_Division = tuple[str, str, set[str]]
-"""split_id, what is held out, ids of the test clips."""
-
-
-def _by_subject(clips: Sequence[ClipOutcome]) -> list[_Division]:
-    subjects = sorted({clip.subject for clip in clips})
-    names = _file_names(subjects)
+def _trainings(
+    division: Division,
+    number: int,
+    clips: Sequence[Clip],
+    ring: Sequence[str],
+    seeds: int,
+    seed: int,
+) -> list[Split]:
+    """Return one division as splits, one for each seed."""
+    tested = set(division.test)
+    rest = [
+        clip
+        for clip in clips
+        if clip.clip_id not in division.left_out
+        and (clip.clip_id not in tested or clip.clip_id in division.shared)
+    ]
+    validator = validation_subject(ring, division.subjects, number, rest)
+    parts = {
+        "train": tuple(clip.clip_id for clip in rest if clip.subject != validator),
+        "validation": tuple(clip.clip_id for clip in rest if clip.subject == validator),
+        "test": tuple(clip.clip_id for clip in clips if clip.clip_id in tested),
+    }
     return [
-        (f"loso-{names[subject]}", subject, {c.clip_id for c in clips if c.subject == subject})
-        for subject in subjects
+        Split(
+            split_id=division.split_id + (f"-seed{index + 1}" if seeds > 1 else ""),
+            held_out=division.held_out,
+            repeat=division.repeat,
+            seed_index=index,
+            seed=seed_for(seed, division.split_id, str(index)),
+            **parts,
+            pieces=division.pieces_of(parts) if division.pieces else {},
+        )
+        for index in range(seeds)
     ]
 
 
-def _by_fold(clips: Sequence[ClipOutcome], protocol: ProtocolConfig, seed: int) -> list[_Division]:
-    # It takes most of a second to import, and every process that runs trials imports this module.
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    labels = [clip.emotion for clip in clips]
-    subjects = [clip.subject for clip in clips]
-    splitter = StratifiedKFold if protocol.unit == "clip" else StratifiedGroupKFold
-    folds = splitter(protocol.folds, shuffle=True, random_state=seed)
-    parts: list[_Division] = []
-    for number, (_, tested) in enumerate(folds.split(labels, labels, subjects), start=1):
-        name = f"fold-{number:02d}"
-        parts.append((name, name, {clips[index].clip_id for index in tested}))
-    return parts
-
-
-def _subject_ring(clips: Sequence[ClipOutcome]) -> list[str]:
+def subject_ring(clips: Sequence[Clip]) -> list[str]:
     """Return the subjects in an order by a stable hash, which no name or number has chosen."""
     return sorted(
         {clip.subject for clip in clips},
@@ -162,12 +169,18 @@ def _subject_ring(clips: Sequence[ClipOutcome]) -> list[str]:
     )
 
 
-def _validation_subject(
-    ring: Sequence[str], held_out: str, number: int, rest: Sequence[ClipOutcome]
+def validation_subject(
+    ring: Sequence[str], tested: Collection[str], number: int, rest: Sequence[Clip]
 ) -> str | None:
     """Return the inner held-out subject: the next on the ring, so that it rotates over splits.
 
     Somebody who alone shows a class is passed over: the training needs them more.
+
+    Args:
+        ring: all subjects.
+        tested: those held out; after the last of them on the ring the search begins.
+        number: of the split; where nobody is held out the search begins there.
+        rest: clips that the split may train on.
     """
     available = {clip.subject for clip in rest}
     if len(available) < 2:
@@ -177,18 +190,88 @@ def _validation_subject(
         for label in {clip.emotion for clip in rest}
     }
     alone = {next(iter(people)) for people in shown_by.values() if len(people) == 1}
-    start = ring.index(held_out) + 1 if held_out in ring else number
+    places = [place for place, subject in enumerate(ring) if subject in tested]
+    start = places[-1] + 1 if places else number
     turned = [ring[(start + step) % len(ring)] for step in range(len(ring))]
     candidates = [subject for subject in turned if subject in available]
     return next((subject for subject in candidates if subject not in alone), candidates[0])
 
 
-def _file_names(subjects: Sequence[str]) -> dict[str, str]:
-    """Return a name for each subject that can stand in a file's name, all different."""
-    names: dict[str, str] = {}
-    for subject in subjects:
-        plain = re.sub(r"[^\w.-]+", "_", subject)
-        if plain != subject or plain.startswith("."):
-            plain += "-" + hashlib.sha256(subject.encode()).hexdigest()[:6]
-        names[subject] = plain
-    return names
+def read_plan(path: Path) -> Plan:
+    """Read a plan.json.
+
+    Raises:
+        UsageError: there is none, or it is not of this form.
+    """
+    try:
+        value = json.loads(path.read_text())
+        splits = tuple(_split_of(row, value["unit"]) for row in value["splits"])
+    except OSError as error:
+        raise UsageError(f"protocol.plan ({path}) can't be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"protocol.plan ({path}) is not a plan.json ({type(error).__name__}: {error}): it "
+            'holds {"unit": "clip", "splits": [{"split_id": ..., "train": [...], "validation": '
+            '[...], "test": [...]}, ...]}'
+        ) from error
+    require(bool(splits), f"protocol.plan ({path}) holds no split")
+    names = [split.split_id for split in splits]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    require(not twice, f"protocol.plan ({path}) has two splits of the name {', '.join(twice)}")
+    return Plan(unit=value["unit"], splits=splits)
+
+
+def _split_of(row: Mapping[str, Any], unit: str) -> Split:
+    split_id = str(row["split_id"])
+    if not split_id or "/" in split_id or split_id.startswith("."):
+        raise ValueError(f"split_id {split_id!r} can't name a file")
+    parts: dict[str, tuple[str, ...]] = {}
+    pieces: dict[str, dict[str, tuple[int, ...]]] = {}
+    for part in PARTS:
+        if unit == CLIP:
+            parts[part] = tuple(str(clip_id) for clip_id in row.get(part, ()))
+            continue
+        held: dict[str, list[int]] = {}
+        for clip_id, segment in row.get(part, ()):
+            held.setdefault(clip_id, []).append(int(segment))
+        parts[part] = tuple(held)
+        pieces[part] = {clip_id: tuple(sorted(of_clip)) for clip_id, of_clip in held.items()}
+    return Split(
+        split_id=split_id,
+        held_out=str(row.get("held_out", split_id)),
+        repeat=int(row.get("repeat", 0)),
+        seed_index=int(row.get("seed_index", 0)),
+        seed=int(row["seed"]) if "seed" in row else seed_for(0, split_id, "0"),
+        **parts,
+        pieces=pieces,
+    )
+
+
+def _again(
+    plan: Plan, usable: Collection[str], lost: Collection[str], protocol: ProtocolConfig
+) -> Plan:
+    """Return the splits of a file on the clips that there are, and name those that are lost."""
+    require(
+        protocol.seeds == 1,
+        f"protocol.seeds ({protocol.seeds}) is settled by protocol.plan ({protocol.plan}), which "
+        "holds every training of every split: leave it out",
+    )
+    named = {c for split in plan.splits for part in PARTS for c in getattr(split, part)}
+    unknown = sorted(named - set(usable) - set(lost))
+    require(
+        not unknown,
+        f"protocol.plan ({protocol.plan}) names {len(unknown)} clips that the corpus does not have "
+        f"({unknown[0] if unknown else ''} is one): is it a plan of another corpus?",
+    )
+    splits = []
+    for split in plan.splits:
+        splits.append(
+            replace(
+                split,
+                train=tuple(clip_id for clip_id in split.train if clip_id in usable),
+                validation=tuple(clip_id for clip_id in split.validation if clip_id in usable),
+                test=tuple(clip_id for clip_id in split.test if clip_id in usable),
+            )
+        )
+    tested = {clip_id for split in plan.splits for clip_id in split.test}
+    return Plan(unit=plan.unit, splits=tuple(splits), lost=tuple(sorted(tested & set(lost))))

@@ -10,27 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.aggregate import aggregate, predictions_of
+from harness.aggregate import aggregate
 from harness.config import StudyConfig, config_digest
+from harness.corpora import StudyCorpora, StudyData
+from harness.divisions import check_divisible
 from harness.leakage import check_fitted, check_plan, check_reads
 from harness.ledger import Ledger
 from harness.metrics import accuracy, unweighted_average_recall
+from harness.predictions import predictions_of
 from harness.report import print_summary
 from harness.scheduling import run_splits
-from harness.splits import Plan, Split, check_divisible, plan_splits
+from harness.splits import Plan, Split, plan_splits
 from harness.tracking import Tracker
 from pipelines.clip_reading import ClipPlaces
 from pipelines.command_line import run_command
 from pipelines.config import CONF, compose_config, describe_settings, resolve, to_plain, to_yaml
-from pipelines.corpus_plan import CorpusPlan
 from pipelines.errors import require
 from pipelines.extract import FeaturePlan, extract_features
 from pipelines.networks.backbone import backbone_class, build_backbone
 from pipelines.networks.frozen import LAYERS
-from pipelines.preprocess import prepare
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
-from pipelines.shards import ShardSet
 from pipelines.storage import claim, digest_of, require_folder, write_json, write_text
 from pipelines.trunk_recipe import TrunkRecipe
 
@@ -42,16 +42,19 @@ VOICELESS_SHARE = 0.05
 class Study:
     """One configuration on one corpus of shards, in its folder."""
 
-    def __init__(self, config: StudyConfig, shards: ShardSet, features: FeaturePlan | None) -> None:
-        self.config, self.shards, self.features = config, shards, features
-        self.digests = {"config_digest": config_digest(config), "data_digest": shards.data_digest}
+    def __init__(self, config: StudyConfig, data: StudyData, features: FeaturePlan | None) -> None:
+        self.config, self.data, self.features = config, data, features
+        self.shards = data.shards
+        self.digests = {
+            "config_digest": config_digest(config),
+            "data_digest": data.shards.data_digest,
+        }
         self.digest = digest_of(self.digests)
-        corpus = str(config.corpus.name)
-        self.corpus = corpus
-        self.name = config.name or f"{config.protocol.kind}-{corpus}-{self.digest[:8]}"
+        self.name = config.name or (
+            f"{config.protocol.kind}-{config.corpus.name}-{self.digest[:8]}"
+        )
         self.folder = Path(config.paths.runs).absolute() / self.name
-        self.classes = sorted({outcome.emotion for outcome in shards.outcomes})
-        self.outcomes = {outcome.clip_id: outcome for outcome in shards.outcomes}
+        self.classes = sorted({clip.emotion for clip in data.clips.values()})
         self.ledger = Ledger(self.folder / "splits")
 
     def open_folder(self) -> Plan:
@@ -60,12 +63,19 @@ class Study:
         Raises:
             UsageError: the folder holds another study, or the plan leaks.
         """
-        check_divisible(self.shards.usable, self.config.protocol)
-        plan = plan_splits(self.shards.usable, self.config.protocol, self.config.seed)
+        data, protocol = self.data, self.config.protocol
+        plan = plan_splits(
+            data.usable,
+            data.segments,
+            protocol,
+            self.config.seed,
+            other_corpus=data.other_corpus & data.segments.keys(),
+            lost=data.lost,
+        )
         check_plan(
             plan,
-            self.config.protocol,
-            {clip_id: outcome.subject for clip_id, outcome in self.outcomes.items()},
+            protocol,
+            {clip_id: clip.subject for clip_id, clip in data.clips.items()},
             self.shards.contents,
         )
         # Held until this process ends: two drivers would train the same splits twice.
@@ -89,10 +99,10 @@ class Study:
         plan.write(self.folder / "plan.json")
         return plan
 
-    def warnings(self) -> list[str]:
-        """Return what a reader of the figures must know of the data."""
+    def warnings(self, plan: Plan) -> list[str]:
+        """Return what a reader of the figures must know of the protocol and the data."""
         usable = self.shards.usable
-        told = []
+        told = [*plan.warnings(self.data.clips), *self.data.warnings]
         lost = len(self.shards.outcomes) - len(usable)
         if lost:
             told.append(f"{lost} of {len(self.shards.outcomes)} clips could not be used")
@@ -104,7 +114,7 @@ class Study:
     def figures(self, split: Split) -> dict[str, float]:
         """Return the test figures of one finished split."""
         segments = self.ledger.segments([split.split_id])
-        predictions = predictions_of(segments, self.outcomes, self.classes)
+        predictions = predictions_of(segments, self.data.clips, self.classes)
         true = [row.emotion for row in predictions]
         predicted = [row.predicted for row in predictions]
         return {
@@ -147,7 +157,7 @@ class Study:
         return {
             **flat,
             "faces.detector": config.faces.detector,
-            "corpus": self.corpus,
+            "corpus": self.data.corpus,
             "protocol": config.protocol.label,
             "seed": config.seed,
         }
@@ -160,25 +170,24 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
         UsageError: the request itself is wrong; nothing has been trained.
     """
     resolve(config)
-    corpus_plan = CorpusPlan(config)
-    check_divisible(corpus_plan.clips, config.protocol)
+    corpora = StudyCorpora(config)
+    check_divisible(corpora.clips, config.protocol)
     # Weights that can't be had are said now, not in each trial.
     features = FeaturePlan(config) if config.training.trunk in LAYERS else None
     if features is None:
         build_backbone(config.model)
-    corpus_plan.require_ready()
+    corpora.require_ready()
     require_folder("paths.runs", config.paths.runs)
     with ray_session(config.cluster, verbose=verbose) as place:
         check_trial_fits(config.cluster, place)
         reporter.line(f"running on {place}")
-        shards = prepare(corpus_plan, place, reporter)
-        study = Study(config, shards, features)
+        study = Study(config, corpora.prepare(place, reporter), features)
         plan = study.open_folder()
         todo = [s for s in plan.splits if not study.ledger.is_done(s.split_id, study.digest)]
-        tracker = _tracker(study)
+        tracker = _tracker(study, plan)
         tracker.start(study.parameters())
         if todo and features is not None:
-            extract_features(features, shards, config, place, reporter)
+            extract_features(features, study.shards, config, place, reporter)
         _train(study, plan, todo, tracker, reporter)
     for split in plan.splits:
         entry = study.ledger.entry(split.split_id)
@@ -188,14 +197,14 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
     summary = aggregate(
         study.folder,
         plan=plan,
-        protocol=config.protocol,
-        corpus=study.corpus,
-        shards=shards,
+        protocol=config.protocol.label,
+        corpus=study.data.corpus,
+        clips=study.data.clips,
         classes=study.classes,
         predicts=config.predicts,
         digests=study.digests,
         seconds=_stage_seconds(study.folder, reporter),
-        warnings=study.warnings(),
+        warnings=study.warnings(plan),
     )
     files = ("config.yaml", "plan.json", "predictions.parquet", "summary.json")
     tracker.finish(summary, [study.folder / name for name in files])
@@ -275,7 +284,7 @@ def _stage_seconds(folder: Path, reporter: Reporter) -> dict[str, float]:
     return total
 
 
-def _tracker(study: Study) -> Tracker:
+def _tracker(study: Study, plan: Plan) -> Tracker:
     protocol = study.config.protocol
     return Tracker(
         study.config.tracking,
@@ -284,9 +293,9 @@ def _tracker(study: Study) -> Tracker:
         tags={
             **study.digests,
             "protocol": protocol.label,
-            "corpus": study.corpus,
+            "corpus": study.data.corpus,
             "git_commit": _git_commit(),
-            "protocol_warning": "; ".join(protocol.warnings) or "none",
+            "protocol_warning": "; ".join(plan.warnings(study.data.clips)) or "none",
         },
     )
 

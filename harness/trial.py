@@ -23,7 +23,7 @@ from harness.ledger import Ledger
 from pipelines.checkpoints import Checkpoints
 from pipelines.clip_reading import ClipPlaces, ClipReader
 from pipelines.device import exact_device
-from pipelines.inputs import ClipCache, Wall
+from pipelines.inputs import ClipCache, Wall, pieces_by_phase
 from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
 from pipelines.networks.fusion import FusionConfig
@@ -113,7 +113,11 @@ def run_trial(path: str) -> None:
     reports = _Reports(task.split_id)
     result = SplitTraining(
         task,
-        Wall(clips=cache, allowed=allowed_reads(task.train_ids, task.validation_ids, task.test)),
+        Wall(
+            clips=cache,
+            allowed=allowed_reads(task.train_ids, task.validation_ids, task.test),
+            pieces=pieces_by_phase(task.pieces),
+        ),
         model=trial.model,
         fusion=trial.fusion,
         training=trial.training,

@@ -16,6 +16,8 @@ class Vote:
     """Index of the class."""
     tie: bool
     """Whether two or more classes had the most votes."""
+    mean_winner: int
+    """Index of the class with the highest mean probability: the vote's rival."""
     mean_probabilities: npt.NDArray[np.float64]
     """[classes], mean over the segments."""
 
@@ -38,5 +40,6 @@ def majority_vote(probabilities: npt.NDArray[np.float64]) -> Vote:
     return Vote(
         winner=int(tied[sums[tied].argmax()]),
         tie=len(tied) > 1,
+        mean_winner=int(sums.argmax()),
         mean_probabilities=probabilities.mean(axis=0),
     )

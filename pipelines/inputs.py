@@ -15,12 +15,19 @@ from pipelines.errors import require_one_of
 from pipelines.mfcc import RESCALINGS, rescale
 from pipelines.networks.pooling import shrink_crops
 from pipelines.records import ClipArrays
+from pipelines.split_task import Pieces
 
 FIT_PHASES = ("stage1_fit", "stage2_fit")
 """Phases that learn from clips, by stage."""
 CHOOSE_PHASES = ("stage1_choose", "stage2_choose")
 """Phases that choose an epoch by clips, by stage."""
 TEST_PHASE = "test"
+PART_OF_PHASE = {
+    **dict.fromkeys(FIT_PHASES, "train"),
+    **dict.fromkeys(CHOOSE_PHASES, "validation"),
+    TEST_PHASE: "test",
+}
+"""Phase -> the part of the split that it may read."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,11 +43,25 @@ class ClipTensors:
     features [segments, size]."""
     frame_indices: Tensor
     """int64 [segments, 20] into `frames`."""
+    numbers: tuple[int, ...] = ()
+    """Which segments of the clip these are; empty: all."""
 
     @property
     def segments(self) -> int:
         """Number of segments."""
         return len(self.frame_indices)
+
+    def keep(self, numbers: tuple[int, ...]) -> ClipTensors:
+        """Return the clip with some of its segments, and only the frames that these show."""
+        rows = torch.tensor(numbers, device=self.frame_indices.device)
+        frames, indices = torch.unique(self.frame_indices[rows], return_inverse=True)
+        return replace(
+            self,
+            frames=self.frames[frames] if len(self.frames) else self.frames,
+            audio=self.audio[rows] if len(self.audio) else self.audio,
+            frame_indices=indices,
+            numbers=numbers,
+        )
 
     def only(self, modality: str) -> ClipTensors:
         """Return the clip with one modality, `audio` or `visual`, and the other empty."""
@@ -112,6 +133,11 @@ class ClipCache:
         return clip
 
 
+def pieces_by_phase(pieces: Pieces) -> Pieces:
+    """Return phase -> clip -> segments of part -> clip -> segments."""
+    return {phase: pieces[part] for phase, part in PART_OF_PHASE.items() if part in pieces}
+
+
 class WallError(RuntimeError):
     """A phase asked for a clip that it must not see."""
 
@@ -127,6 +153,8 @@ class Wall:
     clips: ClipCache
     allowed: dict[str, frozenset[str]]
     """Phase -> the clips that it may read."""
+    pieces: Pieces = field(default_factory=dict)
+    """Phase -> clip -> the segments that it gets to see, where clips are divided."""
     reads: dict[str, set[str]] = field(default_factory=dict)
     frozen: bool = False
 
@@ -146,4 +174,5 @@ class Wall:
             when = "before" if phase == TEST_PHASE else "after"
             raise WallError(f"phase {phase} asked for {clip_id} {when} the model was frozen")
         self.reads.setdefault(phase, set()).add(clip_id)
-        return self.clips[clip_id]
+        clip = self.clips[clip_id]
+        return clip.keep(self.pieces[phase][clip_id]) if phase in self.pieces else clip

@@ -120,11 +120,14 @@ class Prediction:
 
     split_id: str
     repeat: int
+    seed_index: int
     seed: int
     clip_id: str
     subject: str
     emotion: str
     predicted: str
+    predicted_by_mean: str
+    """By the highest mean probability, in place of the vote."""
     tie: bool
     probabilities: Mapping[str, float]
     """Mean over the clip's segments, by emotion."""

@@ -42,7 +42,7 @@ class SplitClips:
         self.train = [clip_id for clip_id, _ in task.train]
         self.validation = [clip_id for clip_id, _ in task.validation]
         self._frozen_audio = frozen_audio
-        self._features: dict[str, Tensor] = {}
+        self._features: dict[tuple[str, tuple[int, ...]], Tensor] = {}
         self.standardiser: Standardiser | None = None
         if standardised:
             clips = (wall.read(FIT_PHASES[0], clip_id) for clip_id in self.train)
@@ -63,9 +63,10 @@ class SplitClips:
         clip = self.standardiser(clip)
         if self._frozen_audio is None:
             return clip
-        if clip_id not in self._features:
-            self._features[clip_id] = self._frozen_audio(clip.audio).to(self.device)
-        return replace(clip, audio=self._features[clip_id])
+        key = (clip_id, clip.numbers)
+        if key not in self._features:
+            self._features[key] = self._frozen_audio(clip.audio).to(self.device)
+        return replace(clip, audio=self._features[key])
 
     def segment_labels(self, clips: Sequence[ClipTensors]) -> Tensor:
         """Return one label a segment, [segments]."""

@@ -9,6 +9,11 @@ from typing import Any, TypeVar
 
 _Item = TypeVar("_Item")
 
+PARTS = ("train", "validation", "test")
+"""Of a split."""
+Pieces = Mapping[str, Mapping[str, tuple[int, ...]]]
+"""Part -> clip -> the segments of it that the part holds; empty where clips are whole."""
+
 Row = dict[str, float | int | str]
 """One epoch of one network: losses and accuracies over segments."""
 AttentionWeights = dict[str, float | tuple[float, ...]]
@@ -21,12 +26,14 @@ class SplitTask:
 
     split_id: str
     repeat: int
+    seed_index: int = 0
     seed: int
     classes: tuple[str, ...]
     train: tuple[tuple[str, int], ...]
     """(clip_id, index into classes)."""
     validation: tuple[tuple[str, int], ...]
     test: tuple[str, ...]
+    pieces: Pieces = field(default_factory=dict)
 
     @property
     def train_ids(self) -> tuple[str, ...]:
@@ -46,7 +53,11 @@ class SplitTask:
             for name in ("train", "validation")
         }
         lists = {name: tuple(value[name]) for name in ("classes", "test")}
-        return cls(**{**value, **pairs, **lists})
+        pieces = {
+            part: {clip_id: tuple(segments) for clip_id, segments in clips.items()}
+            for part, clips in value["pieces"].items()
+        }
+        return cls(**{**value, **pairs, **lists, "pieces": pieces})
 
 
 @dataclass(kw_only=True)

@@ -188,14 +188,15 @@ class SplitTraining:
             raise FloatingPointError(f"non-finite probabilities for {clip_id}")
         # Where a clip is fused as a whole each of its segments carries the clip's prediction.
         rows = probabilities.expand(len(attention), -1).tolist()
+        numbers = self.task.pieces.get("test", {}).get(clip_id, range(len(attention)))
         return [
             SegmentPrediction(
                 clip_id=clip_id,
-                segment_index=index,
+                segment_index=number,
                 probabilities=tuple(row),
                 attention=weights,
             )
-            for index, (row, weights) in enumerate(zip(rows, attention, strict=True))
+            for number, row, weights in zip(numbers, rows, attention, strict=True)
         ]
 
     @contextmanager

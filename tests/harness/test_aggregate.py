@@ -12,10 +12,9 @@ import pytest
 from harness.aggregate import aggregate
 from harness.ledger import Ledger
 from harness.report import print_summary
-from harness.splits import Plan, ProtocolConfig, Split
+from harness.splits import Plan, Split
 from harness.tracking import Tracker, TrackingConfig
-from pipelines.records import ClipOutcome
-from pipelines.shards import ShardFolder, ShardSet
+from pipelines.records import Clip
 from pipelines.split_task import SegmentPrediction, SplitResult, SplitTask
 
 CLASSES = ("anger", "fear")
@@ -68,18 +67,15 @@ def study(folder: Path, rows: Rows, predicts: str) -> dict[str, Any]:
         )
         ledger.record(task, result, study_digest="", device="cpu", threads=1)
         splits.append(split)
-    outcomes = tuple(
-        ClipOutcome(clip_id=clip_id, subject=clip_id[:2], emotion=emotion, status="ok")
-        for clip_id, emotion in TRUE.items()
-    )
     return aggregate(
         folder,
         plan=Plan(unit="clip", splits=tuple(splits)),
-        protocol=ProtocolConfig(),
+        protocol="LOSO",
         corpus="made",
-        shards=ShardSet(
-            folder=ShardFolder(str(folder)), digest="", keys={}, contents={}, outcomes=outcomes
-        ),
+        clips={
+            clip_id: Clip(clip_id=clip_id, path="", subject=clip_id[:2], emotion=emotion)
+            for clip_id, emotion in TRUE.items()
+        },
         classes=CLASSES,
         predicts=predicts,
         digests={},

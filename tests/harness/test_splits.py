@@ -4,16 +4,19 @@ from collections import Counter
 
 import pytest
 
-from harness.splits import ProtocolConfig, check_divisible, plan_splits
+from harness.divisions import check_divisible
+from harness.protocols import ProtocolConfig
+from harness.splits import Plan
+from harness.splits import plan_splits as plan_of
 from pipelines.errors import UsageError
-from pipelines.records import ClipOutcome
+from pipelines.records import Clip
 
 EMOTIONS = ("anger", "fear", "joy")
 
 
-def outcomes(subjects: int = 5, takes: int = 2) -> list[ClipOutcome]:
+def clips_of_people(subjects: int = 5, takes: int = 2) -> list[Clip]:
     return [
-        ClipOutcome(clip_id=f"p{s}/{e}{t}", subject=f"p{s}", emotion=e, status="ok")
+        Clip(clip_id=f"p{s}/{e}{t}", subject=f"p{s}", emotion=e, path="")
         for s in range(subjects)
         for e in EMOTIONS
         for t in range(takes)
@@ -23,8 +26,12 @@ def outcomes(subjects: int = 5, takes: int = 2) -> list[ClipOutcome]:
 LOSO = ProtocolConfig()
 
 
+def plan_splits(clips: list[Clip], protocol: ProtocolConfig, seed: int) -> Plan:
+    return plan_of(clips, {clip.clip_id: 3 for clip in clips}, protocol, seed)
+
+
 def test_loso_tests_each_subject_once_with_all_their_clips_and_nobody_elses() -> None:
-    clips = outcomes()
+    clips = clips_of_people()
     plan = plan_splits(clips, LOSO, seed=0)
     assert [split.held_out for split in plan.splits] == ["p0", "p1", "p2", "p3", "p4"]
     for split in plan.splits:
@@ -34,7 +41,7 @@ def test_loso_tests_each_subject_once_with_all_their_clips_and_nobody_elses() ->
 
 
 def test_the_inner_validation_is_one_whole_subject_and_rotates() -> None:
-    plan = plan_splits(outcomes(), LOSO, seed=0)
+    plan = plan_splits(clips_of_people(), LOSO, seed=0)
     chosen = []
     for split in plan.splits:
         (subject,) = {clip_id.split("/")[0] for clip_id in split.validation}
@@ -45,32 +52,32 @@ def test_the_inner_validation_is_one_whole_subject_and_rotates() -> None:
 
 
 def test_who_alone_shows_a_class_trains_and_does_not_validate() -> None:
-    only = ClipOutcome(clip_id="p3/awe", subject="p3", emotion="awe", status="ok")
-    for split in plan_splits([*outcomes(), only], LOSO, seed=0).splits:
+    only = Clip(clip_id="p3/awe", subject="p3", emotion="awe", path="")
+    for split in plan_splits([*clips_of_people(), only], LOSO, seed=0).splits:
         if split.held_out != "p3":
             assert only.clip_id in split.train
             assert split.validation
 
 
 def test_the_order_of_the_clips_changes_nothing() -> None:
-    clips = outcomes()
+    clips = clips_of_people()
     assert plan_splits(clips, LOSO, 3) == plan_splits(clips[::-1], LOSO, 3)
 
 
 def test_the_seed_changes_the_splits_seeds_and_only_those_under_loso() -> None:
-    one, other = (plan_splits(outcomes(), LOSO, seed).splits for seed in (0, 1))
+    one, other = (plan_splits(clips_of_people(), LOSO, seed).splits for seed in (0, 1))
     assert [split.test for split in one] == [split.test for split in other]
     assert not {split.seed for split in one} & {split.seed for split in other}
     assert len({split.seed for split in one}) == len(one)
 
 
 def test_two_subjects_leave_one_to_train_and_none_to_choose_by() -> None:
-    plan = plan_splits(outcomes(subjects=2), LOSO, seed=0)
+    plan = plan_splits(clips_of_people(subjects=2), LOSO, seed=0)
     assert all(split.train and not split.validation for split in plan.splits)
 
 
 def test_kfold_by_clip_tests_each_clip_once_and_stratifies() -> None:
-    clips = outcomes(subjects=6, takes=2)
+    clips = clips_of_people(subjects=6, takes=2)
     plan = plan_splits(clips, ProtocolConfig(kind="kfold", folds=6), seed=0)
     tested = Counter(clip_id for split in plan.splits for clip_id in split.test)
     assert tested == Counter({clip.clip_id: 1 for clip in clips})
@@ -80,7 +87,7 @@ def test_kfold_by_clip_tests_each_clip_once_and_stratifies() -> None:
 
 
 def test_kfold_by_subject_keeps_each_person_on_one_side() -> None:
-    clips = outcomes(subjects=6)
+    clips = clips_of_people(subjects=6)
     plan = plan_splits(clips, ProtocolConfig(kind="kfold", folds=3, unit="subject"), seed=0)
     for split in plan.splits:
         tested = {clip_id.split("/")[0] for clip_id in split.test}
@@ -88,7 +95,7 @@ def test_kfold_by_subject_keeps_each_person_on_one_side() -> None:
 
 
 def test_kfold_validates_on_one_subject_inside_the_training_part() -> None:
-    plan = plan_splits(outcomes(subjects=6), ProtocolConfig(kind="kfold", folds=4), seed=0)
+    plan = plan_splits(clips_of_people(subjects=6), ProtocolConfig(kind="kfold", folds=4), seed=0)
     for split in plan.splits:
         (subject,) = {clip_id.split("/")[0] for clip_id in split.validation}
         assert not any(clip_id.startswith(f"{subject}/") for clip_id in split.train)
@@ -96,7 +103,7 @@ def test_kfold_validates_on_one_subject_inside_the_training_part() -> None:
 
 def test_names_that_no_file_can_have_become_different_split_ids() -> None:
     clips = [
-        ClipOutcome(clip_id=f"{number}{e}", subject=subject, emotion=e, status="ok")
+        Clip(clip_id=f"{number}{e}", subject=subject, emotion=e, path="")
         for number, subject in enumerate(["subject 1", "subject/1", "../1", "subject_1"])
         for e in EMOTIONS
     ]
@@ -108,22 +115,22 @@ def test_names_that_no_file_can_have_become_different_split_ids() -> None:
 @pytest.mark.parametrize(
     ("clips", "protocol", "said"),
     [
-        (outcomes(subjects=1), LOSO, r"one subject only \(p0\).*kfold"),
-        ([c for c in outcomes() if c.emotion == "joy"], LOSO, r"single label \(joy\)"),
+        (clips_of_people(subjects=1), LOSO, r"one subject only \(p0\).*kfold"),
+        ([c for c in clips_of_people() if c.emotion == "joy"], LOSO, r"single label \(joy\)"),
         (
-            outcomes(subjects=2, takes=1),
+            clips_of_people(subjects=2, takes=1),
             ProtocolConfig(kind="kfold", folds=7),
             r"protocol\.folds \(7\) is more than the 6 clips",
         ),
         (
-            outcomes(subjects=3),
+            clips_of_people(subjects=3),
             ProtocolConfig(kind="kfold", folds=4, unit="subject"),
             r"protocol\.folds \(4\) is more than the 3 subjects",
         ),
     ],
 )
 def test_a_corpus_that_cannot_be_divided_is_refused(
-    clips: list[ClipOutcome], protocol: ProtocolConfig, said: str
+    clips: list[Clip], protocol: ProtocolConfig, said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
         check_divisible(clips, protocol)
