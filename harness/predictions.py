@@ -73,7 +73,9 @@ def predictions_table(predictions: Sequence[Prediction], classes: Sequence[str])
     for name in ("repeat", "seed_index"):
         columns[name] = pa.array(columns[name], pa.int32())
     for label in classes:
-        columns[f"p_{label}"] = [row.probabilities[label] for row in predictions]
+        # Those of another system may be unknown.
+        of_label = [row.probabilities.get(label) for row in predictions]
+        columns[f"p_{label}"] = pa.array(of_label, pa.float64())
     return pa.table(columns)
 
 

@@ -18,7 +18,7 @@ from harness.leakage import check_fitted, check_plan, check_reads
 from harness.ledger import Ledger
 from harness.metrics import accuracy, unweighted_average_recall
 from harness.predictions import predictions_of
-from harness.report import print_summary
+from harness.terminal import print_summary
 from harness.scheduling import run_splits
 from harness.splits import Plan, Split, plan_splits
 from harness.tracking import Tracker

@@ -11,7 +11,7 @@ import pytest
 
 from harness.aggregate import aggregate
 from harness.ledger import Ledger
-from harness.report import print_summary
+from harness.terminal import print_summary
 from harness.splits import Plan, Split
 from harness.tracking import Tracker, TrackingConfig
 from pipelines.records import Clip
