@@ -20,7 +20,7 @@ from harness.metrics import accuracy, unweighted_average_recall
 from harness.predictions import predictions_of
 from harness.report import print_summary
 from harness.scheduling import run_splits
-from harness.splits import Plan, Split, plan_splits
+from harness.splits import Plan, Split, plan_splits, read_plan
 from harness.tracking import Tracker
 from pipelines.clip_reading import ClipPlaces
 from pipelines.command_line import run_command
@@ -170,6 +170,8 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
         UsageError: the request itself is wrong; nothing has been trained.
     """
     resolve(config)
+    if config.protocol.plan is not None:
+        read_plan(Path(config.protocol.plan))
     corpora = StudyCorpora(config)
     check_divisible(corpora.clips, config.protocol)
     # Weights that can't be had are said now, not in each trial.
