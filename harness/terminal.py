@@ -127,7 +127,7 @@ def _headline(summary: Mapping[str, Any]) -> list[str]:
         f"pooled accuracy        {percent(summary['clip_accuracy'])}  ({_told(by_clip)}){note}",
         f"  over clips alone     {_told(wilson)}",
         f"pooled UAR             {percent(summary['uar'])}  "
-        f"(weighted F1 {percent(summary['weighted_f1'])})",
+        f"(weighted F1 {percent(summary['weighted_f1'])}){note}",
     ]
     if summary["clip_accuracy_all"] != summary["clip_accuracy"]:
         lines.append(
