@@ -122,12 +122,12 @@ def _headline(summary: Mapping[str, Any]) -> list[str]:
     by_subject, by_clip, wilson = summary["intervals"]
     note = beside(summary)
     lines = [
-        f"mean over subjects     {percent(summary['clip_accuracy_subject_mean'])}  "
-        f"({_told(by_subject)}){note}",
-        f"pooled accuracy        {percent(summary['clip_accuracy'])}  ({_told(by_clip)}){note}",
+        f"mean over subjects     {percent(summary['clip_accuracy_subject_mean'])}{note}  "
+        f"({_told(by_subject)})",
+        f"pooled accuracy        {percent(summary['clip_accuracy'])}{note}  ({_told(by_clip)})",
         f"  over clips alone     {_told(wilson)}",
-        f"pooled UAR             {percent(summary['uar'])}  "
-        f"(weighted F1 {percent(summary['weighted_f1'])}){note}",
+        f"pooled UAR             {percent(summary['uar'])}{note}  "
+        f"(weighted F1 {percent(summary['weighted_f1'])})",
     ]
     if summary["clip_accuracy_all"] != summary["clip_accuracy"]:
         lines.append(
