@@ -88,7 +88,7 @@ def _pair(first: RunResults, later: RunResults, clip_ids: Sequence[str]) -> dict
     # From the people, so that the folders' names and their order change no digit.
     seed = seed_for(0, "comparison", *a.names)
     mean = paired_t_interval(a.shares, b.shares)
-    over = f"nominal 95 %, over {len(a.names)} subjects"
+    over = f"nominal 95 % over {len(a.names)} subjects"
     if len(a.names) < 2:
         over = "one subject gives no interval"
     elif mean.low == mean.high:
@@ -99,13 +99,13 @@ def _pair(first: RunResults, later: RunResults, clip_ids: Sequence[str]) -> dict
         "against": first.name,
         "difference_subject_mean": {
             "value": mean.mean,
-            "method": "t over subjects",
+            "method": "t interval",
             "label": over,
             **ends(mean),
         },
         "difference_pooled": {
             "value": pooled.mean,
-            "method": "bootstrap of subjects",
+            "method": "cluster bootstrap",
             "label": over,
             **ends(pooled),
         },

@@ -30,7 +30,8 @@ def print_summary(summary: Mapping[str, Any], folder: Path, tracker: Tracker | N
 
 def title_of(summary: Mapping[str, Any]) -> str:
     """Return protocol and corpus, with what makes the numbers no measure of unseen people."""
-    return f"{summary['protocol']} on {summary['corpus']}{beside(summary)}"
+    whose = ", external system" if summary["system"] == "external" else ""
+    return f"{summary['protocol']} on {summary['corpus']}{whose}{beside(summary)}"
 
 
 def beside(summary: Mapping[str, Any]) -> str:
@@ -101,8 +102,8 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
         lines += _headline(summary)
     elif "clip_accuracy_all" in summary:
         lines.append(
-            f"at least               {percent(summary['clip_accuracy_all'])} of all clips: what "
-            "has no prediction counts as wrong"
+            f"at least               {percent(summary['clip_accuracy_all'])} of all clips "
+            f"({percent(summary['coverage'])} have a prediction; the others count as wrong)"
         )
     lines += [f"warning: {warning}" for warning in summary["warnings"]]
     lines += [

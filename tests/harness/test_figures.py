@@ -160,7 +160,7 @@ def test_three_intervals_each_labelled() -> None:
     low, high = stats.ttest_1samp(shares, 0).confidence_interval(0.95)
     assert [by_subject["low"], by_subject["high"]] == pytest.approx([low, min(1.0, high)])
     assert by_subject["of"] == "clip_accuracy_subject_mean"
-    assert by_clip["method"] == "bootstrap of subjects"
+    assert by_clip["method"] == "cluster bootstrap"
     assert by_clip["low"] < 10 / 16 < by_clip["high"]
     exact = stats.binomtest(10, 16).proportion_ci(0.95, method="wilson")
     assert [wilson["low"], wilson["high"]] == pytest.approx([exact.low, exact.high])
