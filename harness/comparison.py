@@ -92,7 +92,7 @@ def _pair(first: RunResults, later: RunResults, clip_ids: Sequence[str]) -> dict
     if len(a.names) < 2:
         over = "one subject gives no interval"
     elif mean.low == mean.high:
-        over += ": all of them alike, so that it has no width and says nothing"
+        over += ", all alike: it has no width and says nothing"
     pooled = paired_bootstrap(a.right, b.right, a.clips, seed=seed)
     return {
         "run": later.name,

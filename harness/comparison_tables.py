@@ -37,9 +37,9 @@ def _runs(title: str, runs: Sequence[Row]) -> Table:
         "protocol",
         "corpus",
         "splits done",
-        "pooled accuracy",
-        "mean over subjects",
-        "nominal 95 %, t over subjects",
+        "pooled",
+        "subject mean",
+        "nominal 95 %",
     )
     for run in runs:
         table.add_row(
@@ -115,7 +115,7 @@ def _differences(key: str, one: Row) -> Table:
         one["against"],
         one["run"],
         "points",
-        *(["nominal 95 %, t over subjects"] if by_emotion else []),
+        *(["nominal 95 %"] if by_emotion else []),
     )
     for row in one[f"per_{key}"]:
         table.add_row(

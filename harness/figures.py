@@ -22,6 +22,9 @@ from harness.statistics import Interval, cluster_bootstrap, t_interval, wilson_i
 from pipelines.records import Clip, Prediction
 from pipelines.split_task import seed_for
 
+NEAR_CEILING, FEW = 0.9, 20
+"""Accuracy above which, and subjects below which, intervals cover less than they should:
+docs/statistics.md."""
 NO_SEGMENT_FIGURES = dict.fromkeys(
     ("segment_accuracy", "segment_uar", "segment_weighted_f1", "segment_confusion")
 )
@@ -83,11 +86,16 @@ def intervals(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     clips = [row["clips"] for row in subjects]
     right = [share * count for share, count in zip(shares, clips, strict=True)]
     total = sum(clips)
-    over = f"nominal 95 % over {len(subjects)} subjects"
+    over = by_clip = f"nominal 95 % over {len(subjects)} subjects"
     if len(subjects) < 2:
-        over = "one subject gives no interval"
+        over = by_clip = "one subject gives no interval"
     elif np.allclose(shares, shares[0], rtol=0, atol=1e-12):
-        over += ": all of them alike, so that it has no width and says nothing"
+        over = by_clip = f"{over}, all alike: it has no width and says nothing"
+    else:
+        if np.mean(shares) > NEAR_CEILING:
+            over = by_clip = f"{over}, covers less near the ceiling"
+        if len(subjects) < FEW:
+            by_clip += ", too narrow with so few"
     # From the people, not from a name that the study was given: the same figures, the same draws.
     seed = seed_for(0, "bootstrap", *(row["subject"] for row in subjects))
     found = [
@@ -95,7 +103,7 @@ def intervals(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
         (
             "clip_accuracy",
             "cluster bootstrap",
-            over,
+            by_clip,
             cluster_bootstrap(right, clips, seed=seed),
         ),
         (

@@ -79,8 +79,8 @@ def _subgroups(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
         "clips",
         "accuracy",
         "UAR",
-        "mean over subjects",
-        "nominal 95 % over subjects",
+        "subject mean",
+        "nominal 95 %",
     )
     for name, rows in groups.items():
         for row in rows:
@@ -143,9 +143,8 @@ def _headline(summary: Mapping[str, Any]) -> list[str]:
             f"(UAR {percent(summary['segment_uar'])})",
         ]
     lines.append(
-        f"always the same        {percent(summary['majority_class_rate'])}  "
-        f"(saying {summary['majority_class']} each time; UAR by chance "
-        f"{percent(summary['chance'])})"
+        f"majority class         {percent(summary['majority_class_rate'])}  "
+        f"({summary['majority_class']} each time; UAR by chance {percent(summary['chance'])})"
     )
     return lines + _spreads(summary)
 

@@ -177,6 +177,11 @@ def test_an_interval_that_says_nothing_says_so() -> None:
     alike = intervals([predicted(f"s{n}/a", "joy", "joy") for n in range(3)])
     assert "has no width" in alike[0]["label"]
     assert alike[2]["low"] < 1.0
+    rows = [predicted(f"s{n}/{c}", "joy", "joy") for n in range(3) for c in "abcdefgh"]
+    rows[0] = predicted("s0/a", "joy", "fear")
+    near = intervals(rows)
+    assert "covers less near the ceiling" in near[0]["label"]
+    assert "too narrow with so few" in near[1]["label"]
 
 
 @pytest.mark.parametrize("seed", range(5))
