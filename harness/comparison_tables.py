@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.terminal import beside, percent, plain_table, span
+from harness.terminal import beside, percent, plain_console, plain_table, span
 
 LISTED = 20
 """Changed clips that are shown; all of them are in --json."""
@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 def print_comparison(result: Row) -> None:
     """Print what `comparison.compare` and `published.published_rows` came to."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     if "comparisons" in result:
         title = f"on the same {result['clips']} clips of {result['subjects']} subjects"
         console.print(_runs(title, result["runs"]))
@@ -85,7 +85,7 @@ def _print_pair(console: Console, one: Row, family: Sequence[str]) -> None:
 def _points(difference: Row) -> str:
     value = f"{100 * difference['value']:+.1f} points"
     told = f"{difference['method']}, {difference['label']}"
-    if difference["low"] is None:
+    if difference["low"] is None or difference["low"] == difference["high"]:
         return f"{value}  ({told})"
     return f"{value}  ({told}: {_reach(difference)})"
 

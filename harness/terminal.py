@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from rich.text import Text
 
 from harness.tracking import Tracker
 
+PIPE_WIDTH = 120
+
 
 def print_summary(summary: Mapping[str, Any], folder: Path, tracker: Tracker | None = None) -> None:
     """Print the table of subjects, the headline, the run folder and how to open MLflow."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     if "per_subject" in summary:
         console.print(_subjects(summary))
     for line in _lines(summary):
@@ -26,6 +29,12 @@ def print_summary(summary: Mapping[str, Any], folder: Path, tracker: Tracker | N
     console.print(f"\nrun folder: {folder}", markup=False)
     if tracker and (command := tracker.browse_command()):
         console.print(f"browse it:  {command}", markup=False)
+
+
+def plain_console() -> Console:
+    """Return a console for text that holds no markup; a pipe is as wide as tables need."""
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(highlight=False, soft_wrap=True, width=width)
 
 
 def title_of(summary: Mapping[str, Any]) -> str:
@@ -46,8 +55,10 @@ def percent(share: float | None) -> str:
 
 
 def span(low: float | None, high: float | None) -> str:
-    """Return an interval in percent."""
-    return "none" if low is None or high is None else f"{percent(low)} to {percent(high)}"
+    """Return an interval in percent; none where it has no width."""
+    if low is None or high is None:
+        return "none"
+    return "none: all alike" if low == high else f"{percent(low)} to {percent(high)}"
 
 
 def plain_table(title: str, *headings: str) -> Table:
@@ -150,8 +161,10 @@ def _headline(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _told(interval: Mapping[str, Any]) -> str:
-    ends = "" if interval["low"] is None else f": {span(interval['low'], interval['high'])}"
-    return f"{interval['method']}, {interval['label']}{ends}"
+    told = f"{interval['method']}, {interval['label']}"
+    # One without any width has said so in its label.
+    empty = interval["low"] is None or interval["low"] == interval["high"]
+    return told if empty else f"{told}: {span(interval['low'], interval['high'])}"
 
 
 def _spreads(summary: Mapping[str, Any]) -> list[str]:
