@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.figures import ends
+from harness.figures import FEW, ends
 from harness.metrics import accuracy, unweighted_average_recall
 from harness.pairing import shared_clips
 from harness.run_results import RunResults, few
@@ -106,7 +106,7 @@ def _pair(first: RunResults, later: RunResults, clip_ids: Sequence[str]) -> dict
         "difference_pooled": {
             "value": pooled.mean,
             "method": "cluster bootstrap",
-            "label": over,
+            "label": over + (", too narrow with so few" if 1 < len(a.names) < FEW else ""),
             **ends(pooled),
         },
         "permutation": _told(paired_permutation(a.shares, b.shares, seed=seed), ""),
