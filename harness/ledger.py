@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipelines.split_task import SplitResult, SplitTask
 from pipelines.storage import write_json, write_table
 
-DONE, FAILED = "done", "failed"
+DONE, FAILED, HALTED = "done", "failed", "halted"
 ATTENTION_COLUMNS = {
     "beta_audio": pa.float64(),
     "beta_visual": pa.float64(),
@@ -56,12 +56,16 @@ class Ledger:
     def record(
         self, task: SplitTask, result: SplitResult, *, study_digest: str, device: str, threads: int
     ) -> None:
-        """Write a finished split; the JSON file comes last and stands for both."""
-        write_table(self.segments_path(task.split_id), segment_table(task, result))
+        """Write a finished split; the JSON file comes last and stands for both.
+
+        One that was halted, in the last epoch of its curves, has no predictions to write.
+        """
+        if not result.halted:
+            write_table(self.segments_path(task.split_id), segment_table(task, result))
         self._write(
             Entry(
                 split_id=task.split_id,
-                status=DONE,
+                status=HALTED if result.halted else DONE,
                 study_digest=study_digest,
                 parameters=result.parameters,
                 chosen_epochs=result.chosen_epochs,
@@ -96,6 +100,11 @@ class Ledger:
             and entry.study_digest == study_digest
             and self.segments_path(split_id).exists()
         )
+
+    def is_halted(self, split_id: str, study_digest: str) -> bool:
+        """Whether this very study has given the split up."""
+        entry = self.entry(split_id)
+        return entry is not None and entry.status == HALTED and entry.study_digest == study_digest
 
     def segments(self, split_ids: Sequence[str]) -> pa.Table:
         """Return the segment predictions of finished splits, in order."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.aggregate import aggregate
 from harness.config import StudyConfig, config_digest
@@ -18,21 +19,17 @@ from harness.leakage import check_fitted, check_plan, check_reads
 from harness.ledger import Ledger
 from harness.metrics import accuracy, unweighted_average_recall
 from harness.predictions import predictions_of
+from harness.preparation import Preparations, Prepared, feature_plan
 from harness.report import print_summary
-from harness.scheduling import run_splits
+from harness.scheduling import run_jobs
 from harness.splits import Plan, Split, plan_splits
 from harness.tracking import Tracker
-from pipelines.clip_reading import ClipPlaces
 from pipelines.command_line import run_command
 from pipelines.config import CONF, compose_config, describe_settings, resolve, to_plain, to_yaml
 from pipelines.errors import require
-from pipelines.extract import FeaturePlan, extract_features
-from pipelines.networks.backbone import backbone_class, build_backbone
-from pipelines.networks.frozen import LAYERS
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
 from pipelines.storage import claim, digest_of, require_folder, write_json, write_text
-from pipelines.trunk_recipe import TrunkRecipe
 
 ALL_DONE, SOME_FAILED = 0, 1
 VOICELESS_SHARE = 0.05
@@ -42,17 +39,15 @@ VOICELESS_SHARE = 0.05
 class Study:
     """One configuration on one corpus of shards, in its folder."""
 
-    def __init__(self, config: StudyConfig, data: StudyData, features: FeaturePlan | None) -> None:
-        self.config, self.data, self.features = config, data, features
+    def __init__(self, config: StudyConfig, data: StudyData) -> None:
+        self.config, self.data = config, data
         self.shards = data.shards
         self.digests = {
             "config_digest": config_digest(config),
             "data_digest": data.shards.data_digest,
         }
         self.digest = digest_of(self.digests)
-        self.name = config.name or (
-            f"{config.protocol.kind}-{config.corpus.name}-{self.digest[:8]}"
-        )
+        self.name = config.name or f"{config.kind}-{config.corpus.name}-{self.digest[:8]}"
         self.folder = Path(config.paths.runs).absolute() / self.name
         self.classes = sorted({clip.emotion for clip in data.clips.values()})
         self.ledger = Ledger(self.folder / "splits")
@@ -78,6 +73,16 @@ class Study:
             {clip_id: clip.subject for clip_id, clip in data.clips.items()},
             self.shards.contents,
         )
+        self.claim_folder()
+        plan.write(self.folder / "plan.json")
+        return plan
+
+    def claim_folder(self) -> None:
+        """Take the folder for this process and write what it holds.
+
+        Raises:
+            UsageError: it holds another study, or another process works on it.
+        """
         # Held until this process ends: two drivers would train the same splits twice.
         self._claim = claim(self.folder / ".lock")
         require(
@@ -96,8 +101,6 @@ class Study:
                 )
         write_json(mark, {"name": self.name, **self.digests})
         write_text(self.folder / "config.yaml", to_yaml(self.config))
-        plan.write(self.folder / "plan.json")
-        return plan
 
     def warnings(self, plan: Plan) -> list[str]:
         """Return what a reader of the figures must know of the protocol and the data."""
@@ -123,29 +126,9 @@ class Study:
             "test/clips": float(len(true)),
         }
 
-    @property
-    def places(self) -> ClipPlaces:
-        """Where trials read the clips: as pixels, or as features of frozen layers."""
-        model = self.config.model
-        places = ClipPlaces(
-            shards=str(self.shards.folder.root),
-            modalities=model.used_modalities,
-            face_size=backbone_class(model.backbone).face_size,
-            rescaling=self.config.training.rescaling,
-        )
-        return self.features.placed(places) if self.features else places
-
-    @property
-    def frozen_audio(self) -> TrunkRecipe | None:
-        """What makes features of audio images that each split standardises by its own clips."""
-        standardised = self.config.training.rescaling == "standardised"
-        if self.features is None or not standardised:
-            return None
-        return self.features.recipe
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the settings that people filter runs by."""
-        config = self.config
+    def parameters(self, config: StudyConfig | None = None) -> dict[str, Any]:
+        """Return the settings that people filter runs by: of the study, or of one of its splits."""
+        config = config or self.config
         groups = {
             "model": config.model,
             "fusion": config.fusion,
@@ -163,8 +146,23 @@ class Study:
         }
 
 
-def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outcome:
-    """Preprocess, plan, train every split, vote, write the summary and send it to MLflow.
+class Search(Protocol):
+    """Finds what each split of a study is trained with."""
+
+    def choose(
+        self, study: Study, plan: Plan, preparations: Preparations
+    ) -> Mapping[str, StudyConfig]:
+        """Return split_id -> its settings; a split for which nothing was found is not there."""
+
+    def section(self, study: Study, plan: Plan) -> dict[str, Any]:
+        """Return what the summary says of the search when the splits are done."""
+
+
+@contextmanager
+def opened(
+    config: StudyConfig, reporter: Reporter, *, verbose: bool
+) -> Iterator[tuple[Study, Preparations]]:
+    """Preprocess the corpus of a study, with Ray at hand for the block.
 
     Raises:
         UsageError: the request itself is wrong; nothing has been trained.
@@ -172,23 +170,43 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
     resolve(config)
     corpora = StudyCorpora(config)
     check_divisible(corpora.clips, config.protocol)
-    # Weights that can't be had are said now, not in each trial.
-    features = FeaturePlan(config) if config.training.trunk in LAYERS else None
-    if features is None:
-        build_backbone(config.model)
+    features = feature_plan(config)
     corpora.require_ready()
     require_folder("paths.runs", config.paths.runs)
     with ray_session(config.cluster, verbose=verbose) as place:
         check_trial_fits(config.cluster, place)
         reporter.line(f"running on {place}")
-        study = Study(config, corpora.prepare(place, reporter), features)
+        data = corpora.prepare(place, reporter)
+        preparations = Preparations(place, reporter)
+        preparations.know(Prepared(config=config, data=data, features=features))
+        yield Study(config, data), preparations
+
+
+def run_study(
+    config: StudyConfig, reporter: Reporter, *, verbose: bool, search: Search | None = None
+) -> Outcome:
+    """Preprocess, plan, train every split, vote, write the summary and send it to MLflow.
+
+    Args:
+        config: of the study.
+        reporter: told how far it is.
+        verbose: whether the libraries may speak.
+        search: chooses what each split is trained with; None: all as the study is configured.
+
+    Raises:
+        UsageError: the request itself is wrong; nothing has been trained.
+    """
+    with opened(config, reporter, verbose=verbose) as (study, preparations):
         plan = study.open_folder()
         todo = [s for s in plan.splits if not study.ledger.is_done(s.split_id, study.digest)]
-        tracker = _tracker(study, plan)
+        tracker = tracker_of(study, plan.warnings(study.data.clips))
         tracker.start(study.parameters())
-        if todo and features is not None:
-            extract_features(features, study.shards, config, place, reporter)
-        _train(study, plan, todo, tracker, reporter)
+        settings = (
+            {split.split_id: config for split in plan.splits}
+            if search is None
+            else search.choose(study, plan, preparations)
+        )
+        _train(study, plan, todo, settings, preparations, tracker)
     for split in plan.splits:
         entry = study.ledger.entry(split.split_id)
         if entry is not None:
@@ -203,11 +221,15 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
         classes=study.classes,
         predicts=config.predicts,
         digests=study.digests,
-        seconds=_stage_seconds(study.folder, reporter),
+        seconds=stage_seconds(study.folder, reporter),
         warnings=study.warnings(plan),
     )
+    if search is not None:
+        summary["search"] = search.section(study, plan)
+        write_json(study.folder / "summary.json", summary)
     files = ("config.yaml", "plan.json", "predictions.parquet", "summary.json")
-    tracker.finish(summary, [study.folder / name for name in files])
+    searched = {f"search/{key}": value for key, value in summary.get("search", {}).items()}
+    tracker.finish({**summary, **searched}, [study.folder / name for name in files])
     return Outcome(study.folder, summary, tracker)
 
 
@@ -221,8 +243,14 @@ class Outcome:
 
 
 def _train(
-    study: Study, plan: Plan, todo: Sequence[Split], tracker: Tracker, reporter: Reporter
+    study: Study,
+    plan: Plan,
+    todo: Sequence[Split],
+    settings: Mapping[str, StudyConfig],
+    preparations: Preparations,
+    tracker: Tracker,
 ) -> None:
+    reporter = preparations.reporter
     by_id = {split.split_id: split for split in plan.splits}
 
     def send(split: Split) -> None:
@@ -230,7 +258,8 @@ def _train(
         if entry is None:
             return
         done = study.ledger.is_done(split.split_id, study.digest)
-        tracker.split(split, entry, study.figures(split) if done else {}, study.parameters())
+        parameters = study.parameters(settings.get(split.split_id))
+        tracker.split(split, entry, study.figures(split) if done else {}, parameters)
 
     for split in plan.splits:
         if split not in todo:
@@ -238,6 +267,13 @@ def _train(
     if not todo:
         reporter.line(f"train: {len(plan.splits)} splits were done before")
         return
+    jobs = [
+        preparations.of(settings[split.split_id]).job(
+            split.split_id, (split,), folder=study.folder, digest=study.digest
+        )
+        for split in todo
+        if split.split_id in settings
+    ]
     with reporter.stage("train", len(todo)) as stage:
         epochs: dict[str, int] = {}
 
@@ -250,18 +286,14 @@ def _train(
             stage.advance()
             send(by_id[split_id])
 
-        run_splits(
-            todo,
-            config=study.config,
-            shards=study.shards,
-            places=study.places,
-            frozen_audio=study.frozen_audio,
-            classes=study.classes,
-            folder=study.folder,
-            study_digest=study.digest,
-            on_done=on_done,
-            on_epoch=on_epoch,
-        )
+        if jobs:
+            run_jobs(
+                jobs,
+                classes=study.classes,
+                folder=study.folder,
+                on_done=on_done,
+                on_epoch=on_epoch,
+            )
         stage.say("")
     for split in todo:
         if not study.ledger.is_done(split.split_id, study.digest):
@@ -272,7 +304,7 @@ def _say_epochs(stage: Stage, epochs: dict[str, int]) -> None:
     stage.say(", ".join(f"{split_id} epoch {n}" for split_id, n in sorted(epochs.items())))
 
 
-def _stage_seconds(folder: Path, reporter: Reporter) -> dict[str, float]:
+def stage_seconds(folder: Path, reporter: Reporter) -> dict[str, float]:
     """Add this run's stages to those of earlier runs: a resumed study took the sum."""
     path = folder / "seconds.json"
     before: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
@@ -284,7 +316,8 @@ def _stage_seconds(folder: Path, reporter: Reporter) -> dict[str, float]:
     return total
 
 
-def _tracker(study: Study, plan: Plan) -> Tracker:
+def tracker_of(study: Study, warnings: Sequence[str]) -> Tracker:
+    """Return what sends the study to MLflow, under what must be said of its figures."""
     protocol = study.config.protocol
     return Tracker(
         study.config.tracking,
@@ -295,7 +328,8 @@ def _tracker(study: Study, plan: Plan) -> Tracker:
             "protocol": protocol.label,
             "corpus": study.data.corpus,
             "git_commit": _git_commit(),
-            "protocol_warning": "; ".join(plan.warnings(study.data.clips)) or "none",
+            "protocol_warning": "; ".join(warnings) or "none",
+            **study.config.tags,
         },
     )
 
