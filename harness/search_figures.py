@@ -35,6 +35,7 @@ def draw_search(histories: Sequence[Sequence[FrozenTrial]], metric: str, folder:
 
     def draw(figure: str, picture: Callable[[], Any], title: str) -> None:
         axes = picture()
+        axes.set_title("", loc="left")
         axes.set_title(title)
         axes.figure.set_size_inches(9, 6)
         write_whole(
@@ -49,11 +50,7 @@ def draw_search(histories: Sequence[Sequence[FrozenTrial]], metric: str, folder:
         if complete:
             draw(
                 FIGURES[0],
-                lambda: pictures.plot_optimization_history(
-                    [merged([history]) for history in histories],
-                    target_name=name,
-                    error_bar=len(histories) > 1,
-                ),
+                lambda: _history(pictures, [merged([each]) for each in histories], name),
                 f"{name} of the trials, mean over {len(histories)} outer splits"
                 if len(histories) > 1
                 else f"{name} of the trials",
@@ -66,6 +63,16 @@ def draw_search(histories: Sequence[Sequence[FrozenTrial]], metric: str, folder:
                 f"{name} by settings, all trials",
             )
     return drawn
+
+
+def _history(pictures: Any, searches: Sequence[optuna.Study], name: str) -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    axes = pictures.plot_optimization_history(
+        searches, target_name=name, error_bar=len(searches) > 1
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return axes
 
 
 def _importance(pictures: Any, every: optuna.Study, name: str) -> Any:

@@ -63,7 +63,7 @@ def _choices(section: Mapping[str, Any]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     metric = METRIC_NAMES[section["metric"]]
     table.add_column("outer split")
-    table.add_column("choice")
+    table.add_column("choice", overflow="fold")
     for heading in (f"inner best {metric}", f"outer {metric}", "gap"):
         table.add_column(heading, justify="right")
     for choice in section["splits"]:

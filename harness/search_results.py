@@ -84,8 +84,8 @@ def optimism_of_choosing(
     """Return by how much the best of several trials flatters itself on the clips it was chosen by.
 
     Bootstrap over clips (BBC-CV, Tsamardinos et al. 2018): the trial that is best on the clips
-    drawn is scored on those that were not, and again. What it is better on the former than on the
-    latter, on average, is what choosing adds. Clips are taken to be independent, which those of a
+    drawn is scored on those that were not, and again. By what the best of all falls short of itself
+    there, on average, is what choosing adds. Clips are taken to be independent, which those of a
     subject are not: the true figure may be larger.
 
     Args:
@@ -108,11 +108,10 @@ def optimism_of_choosing(
     kept = (drawn == 0).any(axis=1)
     if not kept.any():
         return None
-    inside = _recalls(right, classes, drawn[kept])
+    chosen = _recalls(right, classes, drawn[kept]).argmax(axis=0)
     outside = _recalls(right, classes, (drawn[kept] == 0).astype(float))
-    chosen = inside.argmax(axis=0)
-    column = np.arange(len(chosen))
-    return float((inside[chosen, column] - outside[chosen, column]).mean())
+    best = _recalls(right, classes, np.ones((1, len(labels)))).max()
+    return float(best - outside[chosen, np.arange(len(chosen))].mean())
 
 
 def _recalls(right: Bools, classes: Bools, weights: Floats) -> Floats:

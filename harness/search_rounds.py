@@ -244,6 +244,10 @@ def run_searches(searches: Sequence[SplitSearch], preparations: Preparations) ->
     if done == total:
         preparations.reporter.line(f"{STAGE}: {total} trials were done before")
         return
+    # Here, and not under the live line of the search, what it takes is seen.
+    for each in searches:
+        for proposal in each.round(min(len(each.trials) for each in searches) // search.round):
+            preparations.of(with_settings(each.config, proposal.values))
     with preparations.reporter.stage(STAGE, total) as stage:
         for _ in range(done):
             stage.advance()
