@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class Entry:
     resumed: dict[str, int] = field(default_factory=dict)
     """Network -> epochs that another process had done before this one went on."""
     seconds: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Those that a search chose for it."""
     device: str = ""
     threads: int = 0
 
@@ -54,7 +56,14 @@ class Ledger:
         self.folder = folder
 
     def record(
-        self, task: SplitTask, result: SplitResult, *, study_digest: str, device: str, threads: int
+        self,
+        task: SplitTask,
+        result: SplitResult,
+        *,
+        study_digest: str,
+        device: str,
+        threads: int,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Write a finished split; the JSON file comes last and stands for both.
 
@@ -75,6 +84,7 @@ class Ledger:
                 warnings=result.warnings,
                 resumed=result.resumed,
                 seconds=result.seconds,
+                settings=dict(settings or {}),
                 device=device,
                 threads=threads,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from harness.config import StudyConfig
 from harness.corpora import StudyCorpora, StudyData
@@ -73,6 +74,7 @@ class Prepared:
         *,
         folder: Path,
         digest: str,
+        settings: Mapping[str, Any],
         rungs: Mapping[str, tuple[Rung, ...]] | None = None,
     ) -> Job:
         """Return what trains these splits so; see `Job`."""
@@ -85,6 +87,7 @@ class Prepared:
             frozen_audio=self.frozen_audio,
             folder=folder,
             digest=digest,
+            settings=settings,
             rungs=rungs or {},
         )
 

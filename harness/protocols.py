@@ -73,6 +73,8 @@ class ProtocolConfig:
             self.plan is None or self.kind != CROSS,
             "protocol.plan is of one corpus, and harness.cross tests on another",
         )
+        if self.plan is not None:
+            self.plan = str(Path(self.plan).expanduser().absolute())
 
     @property
     def label(self) -> str:

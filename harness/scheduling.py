@@ -62,6 +62,8 @@ class Job:
     """The ledger is in its `splits/`."""
     digest: str
     """Marks the entries that are of this study, or of this configuration in a search."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those of the configuration that a search chose: for the ledger."""
     rungs: Mapping[str, tuple[Rung, ...]] = field(default_factory=dict)
     """split_id -> where it is given up."""
 
@@ -87,6 +89,7 @@ class Job:
                 gpus=self.config.cluster.trial_gpus,
                 study_digest=self.digest,
                 folder=str(self.folder),
+                settings=dict(self.settings),
                 rungs=self.rungs.get(split.split_id, ()),
             )
 

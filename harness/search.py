@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.config import StudyConfig
+from harness.leakage import LeakError
 from harness.predictions import predictions_of
 from harness.preparation import Preparations
 from harness.protocols import KFOLD
@@ -23,13 +23,14 @@ from harness.search_splits import everything
 from harness.splits import CLIP, Plan, Split
 from harness.study import (
     ALL_DONE,
+    ARTIFACTS,
     SOME_FAILED,
+    Chosen,
     Outcome,
     Study,
     opened,
     run_study,
     stage_seconds,
-    tracker_of,
 )
 from pipelines.command_line import run_command
 from pipelines.config import compose_config, describe_settings
@@ -45,9 +46,7 @@ class NestedSearch:
         self.config = config
         self._searches: list[SplitSearch] = []
 
-    def choose(
-        self, study: Study, plan: Plan, preparations: Preparations
-    ) -> Mapping[str, StudyConfig]:
+    def choose(self, study: Study, plan: Plan, preparations: Preparations) -> Mapping[str, Chosen]:
         """Run the searches; return what each outer split is trained with.
 
         Raises:
@@ -58,10 +57,12 @@ class NestedSearch:
         apart = self.config.protocol.keeps_subjects_apart
         self._searches = open_searches(study, plan.splits, self.config, apart=apart)
         run_searches(self._searches, preparations)
-        found: dict[str, StudyConfig] = {}
+        found: dict[str, Chosen] = {}
         for search in self._searches:
             if search.best is not None:
-                found[search.outer.split_id] = with_settings(self.config, search.best.params)
+                settings = search.best.params
+                config = with_settings(self.config, settings)
+                found[search.outer.split_id] = Chosen(config, settings)
                 continue
             errors = {str(trial.user_attrs.get("error", "")) for trial in search.trials}
             study.ledger.record_failure(
@@ -100,11 +101,15 @@ def run_plain(config: SearchStudyConfig, reporter: Reporter, *, verbose: bool) -
     """
     space_of(config)
     with opened(config, reporter, verbose=verbose) as (study, preparations):
-        study.claim_folder()
-        tracker = tracker_of(study, [NO_TEST])
-        tracker.start(study.parameters())
-        searches = open_searches(study, [everything(study.data.usable)], config, apart=True)
-        run_searches(searches, preparations)
+        study.claim_folder([NO_TEST])
+        tracker = study.tracker([NO_TEST])
+        tracker.start()
+        try:
+            searches = open_searches(study, [everything(study.data.usable)], config, apart=True)
+            run_searches(searches, preparations)
+        except LeakError as error:
+            tracker.fail(str(error))
+            raise
     choices = [choice_of(search) for search in searches]
     section = {
         **_section(config, study, searches, choices),
@@ -121,9 +126,7 @@ def run_plain(config: SearchStudyConfig, reporter: Reporter, *, verbose: bool) -
         "search": section,
     }
     write_json(study.folder / "summary.json", summary)
-    figures = {f"search/{key}": value for key, value in section.items()}
-    files = [study.folder / name for name in ("config.yaml", "summary.json")]
-    tracker.finish({**summary, **figures}, files)
+    tracker.finish(summary, [study.folder / name for name in ARTIFACTS])
     return Outcome(study.folder, summary, tracker)
 
 

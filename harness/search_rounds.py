@@ -120,6 +120,7 @@ class SplitSearch:
             [replace(s, split_id=entry_name(proposal.name, s)) for s in self.inner.splits],
             folder=self.folder,
             digest=digest_of([self.study.digest, dict(proposal.values), told]),
+            settings=proposal.values,
             rungs={
                 entry_name(proposal.name, split): rungs[split.split_id]
                 for split in self.inner.splits

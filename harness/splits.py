@@ -58,6 +58,9 @@ class Plan:
     lost: tuple[str, ...] = ()
     """Clips that were to be tested and can't be used: they count as not recognised."""
 
+    to_choose: frozenset[str] = frozenset()
+    """Splits of a file that say nothing of inner validation."""
+
     @cached_property
     def test_clips(self) -> frozenset[str]:
         """All clips that some split tests."""
@@ -109,8 +112,7 @@ def plan_splits(
         UsageError: the corpus can't be divided so, or the plan's file is of another corpus.
     """
     if protocol.plan is not None:
-        usable = {clip.clip_id for clip in clips}
-        return _again(read_plan(Path(protocol.plan)), usable, set(lost), protocol)
+        return _again(read_plan(Path(protocol.plan)), clips, set(lost), protocol)
     ordered = sorted(clips, key=lambda clip: clip.clip_id)
     divisions = divide(ordered, segments, protocol, seed, frozenset(other_corpus))
     ring = subject_ring(ordered)
@@ -206,6 +208,7 @@ def read_plan(path: Path) -> Plan:
     try:
         value = json.loads(path.read_text())
         splits = tuple(_split_of(row, value["unit"]) for row in value["splits"])
+        to_choose = frozenset(s["split_id"] for s in value["splits"] if "validation" not in s)
     except OSError as error:
         raise UsageError(f"protocol.plan ({path}) can't be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -218,7 +221,7 @@ def read_plan(path: Path) -> Plan:
     names = [split.split_id for split in splits]
     twice = sorted({name for name in names if names.count(name) > 1})
     require(not twice, f"protocol.plan ({path}) has two splits of the name {', '.join(twice)}")
-    return Plan(unit=value["unit"], splits=splits)
+    return Plan(unit=value["unit"], splits=splits, to_choose=to_choose)
 
 
 def _split_of(row: Mapping[str, Any], unit: str) -> Split:
@@ -248,7 +251,7 @@ def _split_of(row: Mapping[str, Any], unit: str) -> Split:
 
 
 def _again(
-    plan: Plan, usable: Collection[str], lost: Collection[str], protocol: ProtocolConfig
+    plan: Plan, clips: Sequence[Clip], lost: Collection[str], protocol: ProtocolConfig
 ) -> Plan:
     """Return the splits of a file on the clips that there are, and name those that are lost."""
     require(
@@ -256,22 +259,26 @@ def _again(
         f"protocol.seeds ({protocol.seeds}) is settled by protocol.plan ({protocol.plan}), which "
         "holds every training of every split: leave it out",
     )
+    usable = {clip.clip_id: clip for clip in clips}
     named = {c for split in plan.splits for part in PARTS for c in getattr(split, part)}
-    unknown = sorted(named - set(usable) - set(lost))
+    unknown = sorted(named - usable.keys() - set(lost))
     require(
         not unknown,
         f"protocol.plan ({protocol.plan}) names {len(unknown)} clips that the corpus does not have "
         f"({unknown[0] if unknown else ''} is one): is it a plan of another corpus?",
     )
+    ring = subject_ring(clips)
     splits = []
-    for split in plan.splits:
-        splits.append(
-            replace(
-                split,
-                train=tuple(clip_id for clip_id in split.train if clip_id in usable),
-                validation=tuple(clip_id for clip_id in split.validation if clip_id in usable),
-                test=tuple(clip_id for clip_id in split.test if clip_id in usable),
-            )
-        )
-    tested = {clip_id for split in plan.splits for clip_id in split.test}
-    return Plan(unit=plan.unit, splits=tuple(splits), lost=tuple(sorted(tested & set(lost))))
+    for number, split in enumerate(plan.splits):
+        train = [clip_id for clip_id in split.train if clip_id in usable]
+        validation = [clip_id for clip_id in split.validation if clip_id in usable]
+        test = tuple(clip_id for clip_id in split.test if clip_id in usable)
+        if split.split_id in plan.to_choose and plan.unit == CLIP:
+            tested = {usable[clip_id].subject for clip_id in test}
+            rest = [usable[clip_id] for clip_id in train]
+            validator = validation_subject(ring, tested, number, rest)
+            validation = [c for c in train if usable[c].subject == validator]
+            train = [c for c in train if usable[c].subject != validator]
+        splits.append(replace(split, train=tuple(train), validation=tuple(validation), test=test))
+    tested_clips = {clip_id for split in plan.splits for clip_id in split.test}
+    return Plan(unit=plan.unit, splits=tuple(splits), lost=tuple(sorted(tested_clips & set(lost))))

@@ -7,7 +7,7 @@ import json
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,23 +15,35 @@ from harness.aggregate import aggregate
 from harness.config import StudyConfig, config_digest
 from harness.corpora import StudyCorpora, StudyData
 from harness.divisions import check_divisible
-from harness.leakage import check_fitted, check_plan, check_reads
+from harness.leakage import LeakError, check_fitted, check_plan, check_reads
 from harness.ledger import Ledger
-from harness.metrics import accuracy, unweighted_average_recall
-from harness.predictions import predictions_of
+from harness.mlflow_study import StudyRecord
+from harness.predictions import predictions_of, split_figures
 from harness.preparation import Preparations, Prepared, feature_plan
 from harness.report import print_summary
 from harness.scheduling import run_jobs
-from harness.splits import Plan, Split, plan_splits
+from harness.splits import Plan, Split, plan_splits, read_plan
 from harness.tracking import Tracker
 from pipelines.command_line import run_command
 from pipelines.config import CONF, compose_config, describe_settings, resolve, to_plain, to_yaml
 from pipelines.errors import require
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
+from pipelines.shard_tables import write_outcomes
 from pipelines.storage import claim, digest_of, require_folder, write_json, write_text
 
 ALL_DONE, SOME_FAILED = 0, 1
+ARTIFACTS = (
+    "config.yaml",
+    "plan.json",
+    "predictions.parquet",
+    "summary.json",
+    "outcomes.csv",
+    "report.html",
+    "tables",
+    "figures",
+)
+"""Of a study's folder: what MLflow gets to keep, where it is there."""
 VOICELESS_SHARE = 0.05
 """Above this share of clips without a found voice, a study warns."""
 
@@ -73,12 +85,15 @@ class Study:
             {clip_id: clip.subject for clip_id, clip in data.clips.items()},
             self.shards.contents,
         )
-        self.claim_folder()
+        self.claim_folder(plan.warnings(data.clips))
         plan.write(self.folder / "plan.json")
         return plan
 
-    def claim_folder(self) -> None:
+    def claim_folder(self, warnings: Sequence[str]) -> None:
         """Take the folder for this process and write what it holds.
+
+        Args:
+            warnings: what must be said wherever its figures appear.
 
         Raises:
             UsageError: it holds another study, or another process works on it.
@@ -99,7 +114,8 @@ class Study:
                     f"name ({self.name}) is taken: {self.folder} holds a study with another "
                     f"{key.replace('_digest', '')}; choose another name, or remove that folder",
                 )
-        write_json(mark, {"name": self.name, **self.digests})
+        write_json(mark, {**self.digests, **asdict(self.record(warnings))})
+        write_outcomes(self.folder / "outcomes.csv", self.shards.outcomes)
         write_text(self.folder / "config.yaml", to_yaml(self.config))
 
     def warnings(self, plan: Plan) -> list[str]:
@@ -118,17 +134,36 @@ class Study:
         """Return the test figures of one finished split."""
         segments = self.ledger.segments([split.split_id])
         predictions = predictions_of(segments, self.data.clips, self.classes)
-        true = [row.emotion for row in predictions]
-        predicted = [row.predicted for row in predictions]
-        return {
-            "test/clip_accuracy": accuracy(true, predicted),
-            "test/uar": unweighted_average_recall(true, predicted),
-            "test/clips": float(len(true)),
-        }
+        return split_figures([vars(row) for row in predictions])
 
-    def parameters(self, config: StudyConfig | None = None) -> dict[str, Any]:
-        """Return the settings that people filter runs by: of the study, or of one of its splits."""
-        config = config or self.config
+    def record(self, warnings: Sequence[str]) -> StudyRecord:
+        """Return what MLflow is told of the study before it has any result.
+
+        Args:
+            warnings: what must be said wherever its figures appear.
+        """
+        return StudyRecord(
+            name=self.name,
+            tags={
+                **self.digests,
+                "protocol": self.config.protocol.label,
+                "corpus": self.data.corpus,
+                "git_commit": _git_commit(),
+                "protocol_warning": "; ".join(warnings) or "none",
+                **self.config.tags,
+            },
+            parameters=self.parameters(),
+            datasets=self.data.datasets,
+        )
+
+    def tracker(self, warnings: Sequence[str]) -> Tracker:
+        """Return what sends the study to MLflow."""
+        runs = Path(self.config.paths.runs).absolute()
+        return Tracker(self.config.tracking, runs=runs, record=self.record(warnings))
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the settings that people filter runs by."""
+        config = self.config
         groups = {
             "model": config.model,
             "fusion": config.fusion,
@@ -146,12 +181,19 @@ class Study:
         }
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What a split is trained with."""
+
+    config: StudyConfig
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those of it that a search chose."""
+
+
 class Search(Protocol):
     """Finds what each split of a study is trained with."""
 
-    def choose(
-        self, study: Study, plan: Plan, preparations: Preparations
-    ) -> Mapping[str, StudyConfig]:
+    def choose(self, study: Study, plan: Plan, preparations: Preparations) -> Mapping[str, Chosen]:
         """Return split_id -> its settings; a split for which nothing was found is not there."""
 
     def section(self, study: Study, plan: Plan) -> dict[str, Any]:
@@ -168,6 +210,8 @@ def opened(
         UsageError: the request itself is wrong; nothing has been trained.
     """
     resolve(config)
+    if config.protocol.plan is not None:
+        read_plan(Path(config.protocol.plan))
     corpora = StudyCorpora(config)
     check_divisible(corpora.clips, config.protocol)
     features = feature_plan(config)
@@ -199,19 +243,25 @@ def run_study(
     with opened(config, reporter, verbose=verbose) as (study, preparations):
         plan = study.open_folder()
         todo = [s for s in plan.splits if not study.ledger.is_done(s.split_id, study.digest)]
-        tracker = tracker_of(study, plan.warnings(study.data.clips))
-        tracker.start(study.parameters())
-        settings = (
-            {split.split_id: config for split in plan.splits}
-            if search is None
-            else search.choose(study, plan, preparations)
-        )
-        _train(study, plan, todo, settings, preparations, tracker)
-    for split in plan.splits:
-        entry = study.ledger.entry(split.split_id)
-        if entry is not None:
-            check_reads(split, entry.reads)
-            check_fitted(split, entry.fitted)
+        tracker = study.tracker(plan.warnings(study.data.clips))
+        tracker.start()
+        try:
+            chosen = (
+                {split.split_id: Chosen(config) for split in plan.splits}
+                if search is None
+                else search.choose(study, plan, preparations)
+            )
+            _train(study, plan, todo, chosen, preparations, tracker)
+            for split in plan.splits:
+                entry = study.ledger.entry(split.split_id)
+                if entry is not None:
+                    check_reads(split, entry.reads)
+                    check_fitted(split, entry.fitted)
+        except LeakError as error:
+            tracker.fail(str(error))
+            raise
+    # A search may have chosen to fuse whole clips in some splits: segments are not alike then.
+    predicts = {found.config.predicts for found in chosen.values()} or {config.predicts}
     summary = aggregate(
         study.folder,
         plan=plan,
@@ -219,7 +269,7 @@ def run_study(
         corpus=study.data.corpus,
         clips=study.data.clips,
         classes=study.classes,
-        predicts=config.predicts,
+        predicts="clip" if "clip" in predicts else "segment",
         digests=study.digests,
         seconds=stage_seconds(study.folder, reporter),
         warnings=study.warnings(plan),
@@ -227,9 +277,7 @@ def run_study(
     if search is not None:
         summary["search"] = search.section(study, plan)
         write_json(study.folder / "summary.json", summary)
-    files = ("config.yaml", "plan.json", "predictions.parquet", "summary.json")
-    searched = {f"search/{key}": value for key, value in summary.get("search", {}).items()}
-    tracker.finish({**summary, **searched}, [study.folder / name for name in files])
+    tracker.finish(summary, [study.folder / name for name in ARTIFACTS])
     return Outcome(study.folder, summary, tracker)
 
 
@@ -246,7 +294,7 @@ def _train(
     study: Study,
     plan: Plan,
     todo: Sequence[Split],
-    settings: Mapping[str, StudyConfig],
+    chosen: Mapping[str, Chosen],
     preparations: Preparations,
     tracker: Tracker,
 ) -> None:
@@ -258,8 +306,7 @@ def _train(
         if entry is None:
             return
         done = study.ledger.is_done(split.split_id, study.digest)
-        parameters = study.parameters(settings.get(split.split_id))
-        tracker.split(split, entry, study.figures(split) if done else {}, parameters)
+        tracker.split(split, entry, study.figures(split) if done else {})
 
     for split in plan.splits:
         if split not in todo:
@@ -268,11 +315,15 @@ def _train(
         reporter.line(f"train: {len(plan.splits)} splits were done before")
         return
     jobs = [
-        preparations.of(settings[split.split_id]).job(
-            split.split_id, (split,), folder=study.folder, digest=study.digest
+        preparations.of(found.config).job(
+            split.split_id,
+            (split,),
+            folder=study.folder,
+            digest=study.digest,
+            settings=found.settings,
         )
         for split in todo
-        if split.split_id in settings
+        if (found := chosen.get(split.split_id)) is not None
     ]
     with reporter.stage("train", len(todo)) as stage:
         epochs: dict[str, int] = {}
@@ -314,24 +365,6 @@ def stage_seconds(folder: Path, reporter: Reporter) -> dict[str, float]:
     }
     write_json(path, total)
     return total
-
-
-def tracker_of(study: Study, warnings: Sequence[str]) -> Tracker:
-    """Return what sends the study to MLflow, under what must be said of its figures."""
-    protocol = study.config.protocol
-    return Tracker(
-        study.config.tracking,
-        runs=Path(study.config.paths.runs),
-        study=study.name,
-        tags={
-            **study.digests,
-            "protocol": protocol.label,
-            "corpus": study.data.corpus,
-            "git_commit": _git_commit(),
-            "protocol_warning": "; ".join(warnings) or "none",
-            **study.config.tags,
-        },
-    )
 
 
 def _git_commit() -> str:

@@ -12,7 +12,7 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,8 @@ class Trial:
     study_digest: str
     folder: str
     """Of the ledger, and of the study where there is no search."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Those that a search chose."""
     rungs: tuple[Rung, ...] = ()
 
     @property
@@ -168,6 +170,7 @@ def run_split(trial: Trial, reports: _Reports) -> bool:
         study_digest=trial.study_digest,
         device=_device_name(device),
         threads=trial.threads,
+        settings=trial.settings,
     )
     shutil.rmtree(trial.checkpoints, ignore_errors=True)
     return not result.halted

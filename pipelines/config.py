@@ -36,6 +36,8 @@ from pipelines.session import ClusterConfig
 from pipelines.training_config import TrainingConfig
 from pipelines.vad import VadConfig
 
+TEST_CORPUS = "test_corpus"
+"""Names a second corpus where a configuration has one."""
 CONF = Path(__file__).parent.parent / "conf"
 ConfigT = TypeVar("ConfigT")
 
@@ -100,11 +102,12 @@ def compose_config(primary: str, schema: type[ConfigT], overrides: Sequence[str]
     """
     overrides = _with_own_network(overrides)
     for override in overrides:
-        _check_form(override)
+        _check_form(override, overrides)
+    told = [_to_hydra(override, schema) for override in overrides]
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            composed = OmegaConf.to_object(compose(config_name=primary, overrides=list(overrides)))
+            composed = OmegaConf.to_object(compose(config_name=primary, overrides=told))
     except UsageError:
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -130,6 +133,7 @@ def make_paths_absolute(config: PipelineConfig) -> None:
         (config.paths, "runs"),
         (config.paths, "cache"),
         (config.corpus, "root"),
+        (getattr(config, TEST_CORPUS, None), "root"),
         (config.faces, "model_dir"),
     ):
         value = getattr(holder, name, "")
@@ -151,7 +155,16 @@ def _with_own_network(overrides: Sequence[str]) -> list[str]:
     return expanded
 
 
-def _check_form(override: str) -> None:
+def _to_hydra(override: str, schema: type) -> str:
+    """Write in Hydra's way what Hydra would not take as people write it."""
+    key, _, value = override.partition("=")
+    if key == TEST_CORPUS and key in known_keys(schema):
+        return f"corpus@{override}"
+    # A mapping is given whole; Hydra would only change keys that are in it already.
+    return f"++{override}" if value.startswith("{") else override
+
+
+def _check_form(override: str, given: Sequence[str]) -> None:
     """Refuse what is no `key=value`, or no choice of a group, before Hydra sees all at once."""
     key, equals, value = override.partition("=")
     require(
@@ -162,8 +175,14 @@ def _check_form(override: str) -> None:
         key[0] not in "+~",
         f"{override}: settings can be changed, not added or removed: leave out {key[0]}",
     )
-    if key in _groups():
-        require_one_of(key, value, _choices(key))
+    first, dot, _ = key.partition(".")
+    require(
+        not (first == TEST_CORPUS and dot and not any(o.startswith(f"{first}=") for o in given)),
+        f"{key} is a setting of a second corpus: name it, as in {TEST_CORPUS}=enterface05",
+    )
+    group = "corpus" if key == TEST_CORPUS else key
+    if group in _groups():
+        require_one_of(key, value, _choices(group))
     try:
         OverridesParser.create().parse_override(override)
     except HydraException as error:
@@ -201,7 +220,7 @@ def settings_of(config: PipelineConfig) -> Mapping[str, Any]:
 
 def known_keys(schema: type, prefix: str = "") -> Iterator[str]:
     """Yield the dotted name of every setting, those of all corpora included."""
-    corpora = {"corpus": tuple(CORPUS_CONFIGS.values())}
+    corpora = dict.fromkeys(("corpus", TEST_CORPUS), tuple(CORPUS_CONFIGS.values()))
     for entry in fields(schema):
         key = prefix + entry.name
         yield key
@@ -248,6 +267,8 @@ def describe_settings(primary: str, schema: type) -> str:
     composed = OmegaConf.create(to_plain(compose_config(primary, schema, [])))
     for key in dict.fromkeys(known_keys(schema)):
         value = OmegaConf.select(composed, key, default="")
-        if not OmegaConf.is_config(value):
+        if key.startswith(f"{TEST_CORPUS}."):
+            continue  # as those of corpus
+        if value == {} or not OmegaConf.is_config(value):
             lines.append(f"  {key}={'null' if value is None else value}")
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from harness.ledger import DONE, FAILED, HALTED, Entry
 from harness.search_config import HalvingConfig
 from harness.search_halving import loss_at, rungs_of, worst_to_go_on
 from harness.search_results import Choice, gap_of, optimism_of_choosing, stability_of
+from harness.search_space import Value
 from harness.search_trials import MAXIMIZE, best_of, ended, open_storage, propose
 from harness.trial import Rung
 from pipelines.split_task import Row
@@ -61,7 +62,11 @@ def test_after_the_startup_it_goes_where_scores_are_high() -> None:
 
 
 def test_the_best_is_the_first_of_the_highest_that_came_to_their_end() -> None:
-    values = {"model.dropout": 0.1, "training.head_rate": 0.001, "fusion.attend_over": "concat"}
+    values: dict[str, Value] = {
+        "model.dropout": 0.1,
+        "training.head_rate": 0.001,
+        "fusion.attend_over": "concat",
+    }
     study = optuna.create_study(direction=MAXIMIZE)
     study.add_trials(
         [
