@@ -22,6 +22,7 @@ from benchmarks import (
     preprocessing,
     rivals,
     scheduling,
+    search,
     study_memory,
     vad,
 )
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "broken_files": broken_files.run,
     "coverage": coverage.run,
     "demo": demo.run,
+    "demo_search": search.run,
     "extraction": extraction.run,
     "faces": faces.run,
     "preprocessing_memory": preprocessing.memory,

@@ -105,7 +105,8 @@ def run_plain(config: SearchStudyConfig, reporter: Reporter, *, verbose: bool) -
         tracker = study.tracker([NO_TEST])
         tracker.start()
         try:
-            searches = open_searches(study, [everything(study.data.usable)], config, apart=True)
+            learned = [c for c in study.data.usable if c.clip_id not in study.data.other_corpus]
+            searches = open_searches(study, [everything(learned)], config, apart=True)
             run_searches(searches, preparations)
         except LeakError as error:
             tracker.fail(str(error))

@@ -245,14 +245,15 @@ def run_searches(searches: Sequence[SplitSearch], preparations: Preparations) ->
     if done == total:
         preparations.reporter.line(f"{STAGE}: {total} trials were done before")
         return
+    first = min(len(each.trials) for each in searches) // search.round
     # Here, and not under the live line of the search, what it takes is seen.
     for each in searches:
-        for proposal in each.round(min(len(each.trials) for each in searches) // search.round):
+        for proposal in each.round(first):
             preparations.of(with_settings(each.config, proposal.values))
     with preparations.reporter.stage(STAGE, total) as stage:
         for _ in range(done):
             stage.advance()
-        for number in range(search.rounds):
+        for number in range(first, search.rounds):
             stage.say(f"trials, round {number + 1} of {search.rounds}")
             _run_round(searches, number, preparations, stage)
         stage.say("trials")
