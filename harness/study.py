@@ -18,9 +18,9 @@ from harness.leakage import check_fitted, check_plan, check_reads
 from harness.ledger import Ledger
 from harness.metrics import accuracy, unweighted_average_recall
 from harness.predictions import predictions_of
-from harness.report import print_summary
 from harness.scheduling import run_splits
 from harness.splits import Plan, Split, plan_splits, read_plan
+from harness.terminal import print_summary
 from harness.tracking import Tracker
 from pipelines.clip_reading import ClipPlaces
 from pipelines.command_line import run_command

@@ -11,8 +11,8 @@ import pytest
 
 from harness.aggregate import aggregate
 from harness.ledger import Ledger
-from harness.report import print_summary
 from harness.splits import Plan, Split
+from harness.terminal import print_summary
 from harness.tracking import Tracker, TrackingConfig
 from pipelines.records import Clip
 from pipelines.split_task import SegmentPrediction, SplitResult, SplitTask
