@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from harness import provenance
 from harness.aggregate import aggregate
 from harness.config import StudyConfig, config_digest
 from harness.corpora import StudyCorpora, StudyData
@@ -24,14 +26,22 @@ from harness.terminal import print_summary
 from harness.tracking import Tracker
 from pipelines.clip_reading import ClipPlaces
 from pipelines.command_line import run_command
-from pipelines.config import CONF, compose_config, describe_settings, resolve, to_plain, to_yaml
+from pipelines.config import compose_config, describe_settings, resolve, to_plain, to_yaml
 from pipelines.errors import require
 from pipelines.extract import FeaturePlan, extract_features
 from pipelines.networks.backbone import backbone_class, build_backbone
 from pipelines.networks.frozen import LAYERS
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
-from pipelines.storage import claim, digest_of, require_folder, write_json, write_text
+from pipelines.shard_tables import OUTCOMES_SCHEMA
+from pipelines.storage import (
+    claim,
+    digest_of,
+    require_folder,
+    write_json,
+    write_table,
+    write_text,
+)
 from pipelines.trunk_recipe import TrunkRecipe
 
 ALL_DONE, SOME_FAILED = 0, 1
@@ -97,6 +107,10 @@ class Study:
         write_json(mark, {"name": self.name, **self.digests})
         write_text(self.folder / "config.yaml", to_yaml(self.config))
         plan.write(self.folder / "plan.json")
+        outcomes = pa.Table.from_pylist(
+            [asdict(outcome) for outcome in self.shards.outcomes], schema=OUTCOMES_SCHEMA
+        )
+        write_table(self.folder / "outcomes.parquet", outcomes)
         return plan
 
     def warnings(self, plan: Plan) -> list[str]:
@@ -188,9 +202,13 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
         todo = [s for s in plan.splits if not study.ledger.is_done(s.split_id, study.digest)]
         tracker = _tracker(study, plan)
         tracker.start(study.parameters())
+        if todo:
+            provenance.begin(study.folder, place=str(place), splits=len(todo))
         if todo and features is not None:
             extract_features(features, study.shards, config, place, reporter)
         _train(study, plan, todo, tracker, reporter)
+        if todo:
+            provenance.end(study.folder)
     for split in plan.splits:
         entry = study.ledger.entry(split.split_id)
         if entry is not None:
@@ -208,7 +226,8 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
         seconds=_stage_seconds(study.folder, reporter),
         warnings=study.warnings(plan),
     )
-    files = ("config.yaml", "plan.json", "predictions.parquet", "summary.json")
+    draw(study.folder, reporter)
+    files = ("config.yaml", "plan.json", "predictions.parquet", "summary.json", "report.html")
     tracker.finish(summary, [study.folder / name for name in files])
     return Outcome(study.folder, summary, tracker)
 
@@ -270,6 +289,21 @@ def _train(
             send(split)
 
 
+def draw(folder: Path, reporter: Reporter) -> None:
+    """Make the page of a study; where it can't be made that is said, and the study stands."""
+    page = folder / "report.html"
+    try:
+        # Matplotlib and pandas are imported when there is something to draw.
+        from harness.page.render import write_page
+
+        write_page(folder)
+    except Exception as error:
+        # An older page must not stand beside newer figures.
+        page.unlink(missing_ok=True)
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        reporter.warn(f"{page} was not made ({words}); python -m harness.report {folder} does it")
+
+
 def _say_epochs(stage: Stage, epochs: dict[str, int]) -> None:
     stage.say(", ".join(f"{split_id} epoch {n}" for split_id, n in sorted(epochs.items())))
 
@@ -296,18 +330,10 @@ def _tracker(study: Study, plan: Plan) -> Tracker:
             **study.digests,
             "protocol": protocol.label,
             "corpus": study.data.corpus,
-            "git_commit": _git_commit(),
+            "git_commit": provenance.git_commit(),
             "protocol_warning": "; ".join(plan.warnings(study.data.clips)) or "none",
         },
     )
-
-
-def _git_commit() -> str:
-    command = ["git", "-C", str(CONF.parent), "rev-parse", "--short=12", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def study_command(

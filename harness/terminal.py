@@ -20,6 +20,8 @@ def print_summary(summary: Mapping[str, Any], folder: Path, tracker: Tracker) ->
     for line in _lines(summary):
         console.print(line, markup=False)
     console.print(f"\nrun folder: {folder}", markup=False)
+    if (page := folder / "report.html").exists():
+        console.print(f"the page:   {page}", markup=False)
     if command := tracker.browse_command():
         console.print(f"browse it:  {command}", markup=False)
 

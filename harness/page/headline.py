@@ -1,0 +1,188 @@
+"""What stands at the top: the number, its interval, its protocol, and what must be said with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.page.run_folder import RunFolder
+from harness.page.tables import PERCENT, Column, Table
+
+OF_A_SPLIT = re.compile(r"split ([^:]+): (.*)", re.DOTALL)
+CAUTIONS = ("subject-dependent", "leaking")
+"""Beginnings of warnings without which the number must never be read."""
+NAMED = 3
+"""Splits that a warning names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The head of the page."""
+
+    title: str
+    number: str
+    """Empty where the study is incomplete."""
+    interval: str
+    meaning: str
+    cautions: Sequence[str]
+    """What stands directly beside the number."""
+    warnings: Sequence[str]
+    facts: Sequence[tuple[str, str]]
+    failures: Sequence[tuple[str, str]]
+    """Split and error."""
+    figures: Table | None
+
+
+def headline_of(run: RunFolder) -> Headline:
+    """Return the head; an incomplete study has neither number nor figures."""
+    summary = run.summary
+    warnings = list(summary.get("warnings", ()))
+    cautions = [warning for warning in warnings if warning.startswith(CAUTIONS)]
+    others = [w for w in warnings if w not in cautions and not w.startswith("incomplete:")]
+    return Headline(
+        title=f"{summary['protocol']} on {summary['corpus']}",
+        number=f"{100 * summary['clip_accuracy_subject_mean']:.1f} %" if run.complete else "",
+        interval=_interval(run) if run.complete else "",
+        meaning=_meaning(run, cautions),
+        cautions=cautions,
+        warnings=joined_by_split(others),
+        facts=_facts(run),
+        failures=[(row["split_id"], row["error"]) for row in summary.get("splits_failed", ())],
+        figures=_figures(run) if run.complete else None,
+    )
+
+
+def joined_by_split(warnings: Sequence[str]) -> list[str]:
+    """Return warnings, those that many splits share only once."""
+    splits: dict[str, list[str]] = {}
+    for warning in warnings:
+        match = OF_A_SPLIT.fullmatch(warning)
+        name, text = match.groups() if match else ("", warning)
+        splits.setdefault(text, []).append(name)
+    return [_named(names, text) for text, names in splits.items()]
+
+
+def _named(splits: Sequence[str], text: str) -> str:
+    if not splits[0]:
+        return text
+    if len(splits) == 1:
+        return f"split {splits[0]}: {text}"
+    more = f" and {len(splits) - NAMED} more" if len(splits) > NAMED else ""
+    return f"{len(splits)} splits ({', '.join(splits[:NAMED])}{more}): {text}"
+
+
+def _interval(run: RunFolder) -> str:
+    low, high = run.summary["ci95_low"], run.summary["ci95_high"]
+    if low is None:
+        return "one subject gives no interval"
+    return f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+
+
+def _meaning(run: RunFolder, cautions: Sequence[str]) -> str:
+    summary = run.summary
+    if not run.complete:
+        return (
+            f"Incomplete: {summary['splits_done']} of {summary['splits_expected']} splits are "
+            "done. There is no figure of the study: an average over the splits that are done would "
+            "be one over chosen people."
+        )
+    people = len(summary["per_subject"])
+    text = (
+        f"of a person's clips recognised: the mean over {people} subjects, under "
+        f"{summary['protocol']}"
+    )
+    if run.done and not cautions:
+        text += ", by models that were not trained on the people tested"
+    text += "."
+    if summary["ci95_low"] is not None:
+        text += " The interval is nominal, a t interval over the subjects."
+    return text
+
+
+def _facts(run: RunFolder) -> list[tuple[str, str]]:
+    summary = run.summary
+    used = f"{summary['clips_usable']} of {summary['clips']}"
+    facts = [
+        ("study", run.name),
+        ("corpus", summary["corpus"]),
+        ("protocol", summary["protocol"]),
+        ("subjects", str(len(summary.get("per_subject", ())))),
+        ("clips used", used),
+        ("splits done", f"{summary['splits_done']} of {summary['splits_expected']}"),
+        ("emotions", ", ".join(run.classes)),
+    ]
+    return facts if run.complete else [fact for fact in facts if fact[0] != "subjects"]
+
+
+def _figures(run: RunFolder) -> Table:
+    summary = run.summary
+    rows: list[list[Any]] = [
+        [
+            "mean over subjects",
+            summary["clip_accuracy_subject_mean"],
+            summary["ci95_low"],
+            summary["ci95_high"],
+            "accuracy of each subject, averaged; t interval over subjects",
+        ],
+        ["pooled accuracy", summary["clip_accuracy"], None, None, "of all clips together"],
+    ]
+    for interval in summary.get("intervals", ()):
+        if interval["of"] == "clip_accuracy":
+            words = f"{interval['method']}; {interval['label']}"
+            rows.append(["", None, interval["low"], interval["high"], words])
+    if summary["clip_accuracy_all"] != summary["clip_accuracy"]:
+        share = summary["clip_accuracy_all"]
+        rows.append(
+            ["with lost clips wrong", share, None, None, "what was dropped counts as wrong"]
+        )
+    rows.append(["UAR", summary["uar"], None, None, "mean recall of the emotions"])
+    rows += [
+        [name, summary[key], None, None, words]
+        for key, name, words in MORE
+        if summary.get(key) is not None
+    ]
+    chance = summary.get("chance", 1 / len(run.classes))
+    rows.append(["guessing", chance, None, None, f"{len(run.classes)} emotions"])
+    if "majority_class_rate" in summary:
+        words = f"always {summary['majority_class']}"
+        rows.append(["commonest emotion", summary["majority_class_rate"], None, None, words])
+    for key, word in SPREADS.items():
+        rows += _spread(summary.get(key), word)
+    return Table(
+        name="headline",
+        caption="The figures of the study.",
+        columns=[
+            Column("figure", "figure"),
+            Column("value", "%", PERCENT),
+            Column("low", "95 % from", PERCENT),
+            Column("high", "to", PERCENT),
+            Column("what", "what it is"),
+        ],
+        rows=rows,
+    )
+
+
+MORE = (
+    ("weighted_f1", "weighted F1", "mean F1 of the emotions, by their clips"),
+    ("clip_accuracy_by_mean", "by mean probability", "in place of the vote"),
+    ("segment_accuracy", "segment accuracy", "each segment on its own"),
+    ("tie_rate", "ties", "clips whose vote was tied"),
+    ("subject_sd", "deviation between subjects", "standard deviation, points"),
+    ("coverage", "coverage", "clips predicted of clips to be tested"),
+)
+"""Key of the summary, name, what it is; older run folders lack some."""
+SPREADS = {"seeds": "seeds", "repeats": "repeats"}
+
+
+def _spread(found: Mapping[str, Any] | None, word: str) -> list[list[Any]]:
+    """Return the row on how far trainings lie apart; nothing where there was one."""
+    if not found or not isinstance(found, Mapping) or "each" not in found:
+        return []
+    shares = [row["clip_accuracy"] for row in found["each"]]
+    words = (
+        f"standard deviation of the pooled accuracy over {len(shares)} {word}, points; from "
+        f"{100 * min(shares):.1f} to {100 * max(shares):.1f} %"
+    )
+    return [[f"deviation between {word}", found["sd"], None, None, words]]

@@ -1,0 +1,90 @@
+"""This study's number among published ones, each with its protocol."""
+
+from __future__ import annotations
+
+from harness.page.run_folder import RunFolder
+from harness.page.section import Section
+from harness.page.tables import COUNT, PERCENT, Column, Table
+from harness.published import LOSO, PUBLISHED, THE_PAPER, Published
+from harness.statistics import wilson_interval
+
+CAUTION = {
+    LOSO: "people tested were not trained on",
+    "K-fold": "unit of the folds not said: people tested may have been trained on",
+}
+
+
+def literature_section(run: RunFolder) -> Section | None:
+    """Published numbers of this corpus; where there are none, all, and it is said."""
+    corpus = run.summary["corpus"]
+    rows = [row for row in PUBLISHED if row.corpus == corpus]
+    text = [
+        "No two rows are of the same clips, so this is context and no ranking. A published "
+        "number's interval is Wilson's over its clips: it ignores that clips of one person hang "
+        "together, so the true one is wider.",
+        f"The LOSO number of {THE_PAPER} on RML is the mean of its figure 4's diagonal: a UAR.",
+    ]
+    if not rows:
+        rows = list(PUBLISHED)
+        text.insert(
+            0,
+            f"None of the published numbers is of the corpus {corpus}. Those of other corpora are "
+            "here to show what is common, and can't be compared with this study.",
+        )
+    return Section(
+        anchor="published",
+        title="Beside published numbers",
+        text=text,
+        tables=[
+            Table(
+                name="published",
+                caption="This study and published accuracies, each with its protocol.",
+                columns=[
+                    Column("system", "system"),
+                    Column("corpus", "corpus"),
+                    Column("protocol", "protocol"),
+                    Column("clips", "clips", COUNT),
+                    Column("accuracy", "accuracy, %", PERCENT),
+                    Column("low", "95 % from", PERCENT),
+                    Column("high", "to", PERCENT),
+                    Column("remark", "remark"),
+                ],
+                rows=[*_ours(run), *map(_published, rows)],
+            )
+        ],
+    )
+
+
+def _ours(run: RunFolder) -> list[list[object]]:
+    """Return this study's rows; none of a study that is incomplete."""
+    if not run.complete:
+        return []
+    summary = run.summary
+    told = [w for w in summary["warnings"] if w.startswith(("subject-dependent", "leaking"))]
+    remark = "; ".join(["interval over subjects", *(warning.partition(":")[0] for warning in told)])
+    common = [summary["corpus"], summary["protocol"], summary["clips_usable"]]
+    interval = [summary["ci95_low"], summary["ci95_high"]]
+    return [
+        [
+            "this study, mean over subjects",
+            *common,
+            summary["clip_accuracy_subject_mean"],
+            *interval,
+            remark,
+        ],
+        ["this study, UAR", *common, summary["uar"], None, None, "of all clips together"],
+    ]
+
+
+def _published(row: Published) -> list[object]:
+    interval = wilson_interval(round(row.accuracy * row.clips), row.clips) if row.clips else None
+    ends = [interval.low, interval.high] if interval else [None, None]
+    return [
+        row.system,
+        row.corpus,
+        row.protocol,
+        row.clips,
+        row.accuracy,
+        *ends,
+        CAUTION[row.protocol],
+    ]
