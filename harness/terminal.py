@@ -2,57 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from harness.tracking import Tracker
 
 
-def print_summary(summary: Mapping[str, Any], folder: Path, tracker: Tracker) -> None:
+def print_summary(summary: Mapping[str, Any], folder: Path, tracker: Tracker | None = None) -> None:
     """Print the table of subjects, the headline, the run folder and how to open MLflow."""
     console = Console(highlight=False, soft_wrap=True)
     if "per_subject" in summary:
-        console.print(_table(summary))
+        console.print(_subjects(summary))
     for line in _lines(summary):
         console.print(line, markup=False)
+    if summary.get("subgroups"):
+        console.print()
+        console.print(_subgroups(summary["subgroups"]))
     console.print(f"\nrun folder: {folder}", markup=False)
     if (page := folder / "report.html").exists():
         console.print(f"the page:   {page}", markup=False)
-    if command := tracker.browse_command():
+    if tracker and (command := tracker.browse_command()):
         console.print(f"browse it:  {command}", markup=False)
 
 
-def _table(summary: Mapping[str, Any]) -> Table:
-    title = f"{summary['protocol']} on {summary['corpus']}"
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("subject")
+def title_of(summary: Mapping[str, Any]) -> str:
+    """Return protocol and corpus, with what makes the numbers no measure of unseen people."""
+    return f"{summary['protocol']} on {summary['corpus']}{beside(summary)}"
+
+
+def beside(summary: Mapping[str, Any]) -> str:
+    """Return what must stand directly beside each number; nothing where all is well."""
+    # The first sentence: the others are among the warnings.
+    return "".join(f" [{text.partition('. ')[0]}]" for text in summary["protocol_warnings"])
+
+
+def percent(share: float | None) -> str:
+    """Return a share in percent."""
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def span(low: float | None, high: float | None) -> str:
+    """Return an interval in percent."""
+    return "none" if low is None or high is None else f"{percent(low)} to {percent(high)}"
+
+
+def plain_table(title: str, *headings: str) -> Table:
+    """Return an empty table whose first column is text and whose others are numbers."""
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left")
+    return table
+
+
+def _subjects(summary: Mapping[str, Any]) -> Table:
     share = "majority-vote accuracy" if summary["predicts"] == "segment" else "accuracy"
-    for heading in ("clips", share, "UAR"):
-        table.add_column(heading, justify="right")
+    missing = any(row["clips_missing"] for row in summary["per_subject"])
+    headings = ["subject", "clips", share, "UAR", *(["without prediction"] if missing else [])]
+    table = plain_table(title_of(summary), *headings)
     for row in summary["per_subject"]:
+        cells = [str(row["clips"]), percent(row["clip_accuracy"]), percent(row["uar"])]
         table.add_row(
-            row["subject"], str(row["clips"]), _percent(row["clip_accuracy"]), _percent(row["uar"])
+            Text(row["subject"]), *cells, *([str(row["clips_missing"])] if missing else [])
         )
     return table
 
 
+def _subgroups(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    table = plain_table(
+        "by subgroup",
+        "",
+        "subjects",
+        "clips",
+        "accuracy",
+        "UAR",
+        "mean over subjects",
+        "nominal 95 % over subjects",
+    )
+    for name, rows in groups.items():
+        for row in rows:
+            table.add_row(
+                Text(f"{name} {row['value']}"),
+                str(row["subjects"]),
+                str(row["clips"]),
+                percent(row["clip_accuracy"]),
+                percent(row["uar"]),
+                percent(row["clip_accuracy_subject_mean"]),
+                span(row["low"], row["high"]),
+            )
+    return table
+
+
 def _lines(summary: Mapping[str, Any]) -> list[str]:
-    done = f"{summary['splits_done']} of {summary['splits_expected']} splits done"
-    used = f"{summary['clips_usable']} of {summary['clips']} clips used"
-    lines = [f"{done}, {used}"]
+    lines = [counted(summary)]
     if summary["complete"]:
-        lines += [
-            f"pooled accuracy        {_percent(summary['clip_accuracy'])}",
-            f"pooled UAR             {_percent(summary['uar'])}",
-            f"mean over subjects     {_percent(summary['clip_accuracy_subject_mean'])}  "
-            f"{_interval(summary)}",
-        ]
-        if summary["clip_accuracy_all"] != summary["clip_accuracy"]:
-            lines.append(f"with lost clips wrong  {_percent(summary['clip_accuracy_all'])}")
+        lines += _headline(summary)
+    elif "clip_accuracy_all" in summary:
+        lines.append(
+            f"at least               {percent(summary['clip_accuracy_all'])} of all clips: what "
+            "has no prediction counts as wrong"
+        )
     lines += [f"warning: {warning}" for warning in summary["warnings"]]
     lines += [
         f"failed: {failed['split_id']}: {failed['error']}" for failed in summary["splits_failed"]
@@ -60,12 +113,61 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _interval(summary: Mapping[str, Any]) -> str:
-    if summary["ci95_low"] is None:
-        return "(one subject gives no interval)"
-    low, high = _percent(summary["ci95_low"]), _percent(summary["ci95_high"])
-    return f"(95 % interval over {len(summary['per_subject'])} subjects: {low} to {high})"
+def counted(summary: Mapping[str, Any]) -> str:
+    """Return what a study is of: splits, clips, subjects."""
+    done = f"{summary['splits_done']} of {summary['splits_expected']} splits done"
+    used = f"{summary['clips_usable']} of {summary['clips']} clips used"
+    return f"{done}, {used}, {summary['subjects']} subjects"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def _headline(summary: Mapping[str, Any]) -> list[str]:
+    by_subject, by_clip, wilson = summary["intervals"]
+    note = beside(summary)
+    lines = [
+        f"mean over subjects     {percent(summary['clip_accuracy_subject_mean'])}  "
+        f"({_told(by_subject)}){note}",
+        f"pooled accuracy        {percent(summary['clip_accuracy'])}  ({_told(by_clip)}){note}",
+        f"  over clips alone     {_told(wilson)}",
+        f"pooled UAR             {percent(summary['uar'])}  "
+        f"(weighted F1 {percent(summary['weighted_f1'])})",
+    ]
+    if summary["clip_accuracy_all"] != summary["clip_accuracy"]:
+        lines.append(
+            f"with lost clips wrong  {percent(summary['clip_accuracy_all'])}  "
+            f"({percent(summary['coverage'])} of the clips have a prediction)"
+        )
+    if summary["predicts"] == "segment":
+        lines += [
+            f"by mean probability    {percent(summary['clip_accuracy_by_mean'])}  "
+            f"(in place of the vote, which tied in {percent(summary['tie_rate'])} of the clips)",
+            f"single segments        {percent(summary['segment_accuracy'])}  "
+            f"(UAR {percent(summary['segment_uar'])})",
+        ]
+    lines.append(
+        f"always the same        {percent(summary['majority_class_rate'])}  "
+        f"(saying {summary['majority_class']} each time; UAR by chance "
+        f"{percent(summary['chance'])})"
+    )
+    return lines + _spreads(summary)
+
+
+def _told(interval: Mapping[str, Any]) -> str:
+    ends = "" if interval["low"] is None else f": {span(interval['low'], interval['high'])}"
+    return f"{interval['method']}, {interval['label']}{ends}"
+
+
+def _spreads(summary: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, what in (("seeds", "seeds"), ("repeats", "drawings of the folds")):
+        spread = summary[name]
+        if spread:
+            each = ", ".join(percent(row["clip_accuracy"]) for row in spread["each"])
+            lines.append(
+                f"between {name:<15}{percent(spread['mean'])} ± {100 * spread['sd']:.1f} (mean and "
+                f"standard deviation of {len(spread['each'])} {what}: {each})"
+            )
+    if summary["subject_sd"] is not None:
+        lines.append(
+            f"between subjects       ± {100 * summary['subject_sd']:.1f} (standard deviation)"
+        )
+    return lines

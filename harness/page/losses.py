@@ -15,7 +15,7 @@ ON_PAGE = 40
 def losses_section(run: RunFolder) -> Section | None:
     """Outcomes by reason, losses by emotion, each lost clip with its detail."""
     if run.outcomes is None:
-        said = "This run folder does not tell what became of each clip (outcomes.parquet)."
+        said = "This run folder does not tell what became of each clip (outcomes.csv)."
         return Section(anchor="dropped", title="What was left out, and why", text=[said])
     lost = run.outcomes[run.outcomes.status != "ok"]
     total = len(run.outcomes)

@@ -15,6 +15,8 @@ from pipelines.errors import require
 DONE = "done"
 KEYS = ("split_id", "repeat", "seed_index", "clip_id")
 """Columns that tell one prediction from another, where a table has them."""
+TEXTS = ("clip_id", "subject", "emotion", "status", "reason", "detail")
+"""Columns of outcomes.csv that are no numbers, whatever they look like."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def read_run_folder(folder: Path) -> RunFolder:
         summary=summary,
         predictions=_table(folder / "predictions.parquet") if some else None,
         segments=_table(folder / "segment_predictions.parquet") if some else None,
-        outcomes=_table(folder / "outcomes.parquet"),
+        outcomes=_outcomes(folder / "outcomes.csv"),
         entries=tuple(_entries(folder)),
         provenance=_json(folder / "provenance.json"),
         config=_text(folder / "config.yaml"),
@@ -105,6 +107,13 @@ def _table(path: Path) -> pd.DataFrame | None:
     table = pd.read_parquet(path)
     keys = [key for key in (*KEYS, "segment_index") if key in table]
     return table.sort_values(keys, ignore_index=True)
+
+
+def _outcomes(path: Path) -> pd.DataFrame | None:
+    if not path.is_file():
+        return None
+    # A subject 01 stays 01, and one called NA is somebody.
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False)
 
 
 def _json(path: Path) -> dict[str, Any]:
