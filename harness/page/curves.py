@@ -34,9 +34,9 @@ def curves_section(run: RunFolder) -> Section | None:
     table = pd.DataFrame(rows)
     networks = sorted(table.network.unique(), key=lambda name: (STAGES.get(name, 3), name))
     text = [
-        "Loss and accuracy of segments. Dark lines are means over the splits that still trained in "
-        "that epoch, pale ones single splits; broken lines are the inner validation subjects, by "
-        "whose loss the epoch was chosen. No test clip is in here."
+        "Loss and accuracy of segments. Dark lines are means over the splits, of which those that "
+        "have stopped keep their last value; pale lines are single splits. Broken lines are the "
+        "inner validation subjects, by whose loss the epoch was chosen. No test clip is in here."
     ]
     resumed = sorted({e["split_id"] for e in run.done if any((e.get("resumed") or {}).values())})
     if resumed:
@@ -61,8 +61,8 @@ def curves_section(run: RunFolder) -> Section | None:
 def _figure(curves: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(WIDTH, HEIGHT))
     for place, (measure, scale) in enumerate((("loss", 1), ("accuracy", 100))):
-        bottom = (0.42 if place else 1.76) / HEIGHT
-        axes = figure.add_axes((0.55 / WIDTH, bottom, (WIDTH - 0.65) / WIDTH, 1.25 / HEIGHT))
+        bottom = (0.42 if place else 1.84) / HEIGHT
+        axes = figure.add_axes((0.55 / WIDTH, bottom, (WIDTH - 0.65) / WIDTH, 1.22 / HEIGHT))
         for part, (line, dark, pale) in PARTS.items():
             _draw(axes, curves, f"{part}_{measure}", scale, line, dark, pale, part)
         axes.set(ylabel=measure + (", %" if scale == 100 else ""))
@@ -98,7 +98,8 @@ def _draw(
             rasterized=len(single) > AS_PIXELS,
         )
     )
-    mean = wide.mean(axis=1)
+    # A split that stopped keeps its last value: else the mean would leap where one drops out.
+    mean = wide.ffill().mean(axis=1)
     axes.plot(mean.index, mean, linestyle=line, color=dark, linewidth=1.4, label=part)
 
 

@@ -11,8 +11,8 @@ from harness.page.run_folder import RunFolder
 from harness.page.tables import PERCENT, Column, Table
 
 OF_A_SPLIT = re.compile(r"split ([^:]+): (.*)", re.DOTALL)
-CAUTIONS = ("subject-dependent", "leaking")
-"""Beginnings of warnings without which the number must never be read."""
+OURS = "harness"
+"""`system` of a study whose models were trained here."""
 NAMED = 3
 """Splits that a warning names."""
 
@@ -38,9 +38,9 @@ class Headline:
 def headline_of(run: RunFolder) -> Headline:
     """Return the head; an incomplete study has neither number nor figures."""
     summary = run.summary
-    warnings = list(summary.get("warnings", ()))
-    cautions = [warning for warning in warnings if warning.startswith(CAUTIONS)]
-    others = [w for w in warnings if w not in cautions and not w.startswith("incomplete:")]
+    cautions = cautions_of(run)
+    told = summary.get("warnings", ())
+    others = [w for w in told if w not in cautions and not w.startswith("incomplete:")]
     return Headline(
         title=f"{summary['protocol']} on {summary['corpus']}",
         number=f"{100 * summary['clip_accuracy_subject_mean']:.1f} %" if run.complete else "",
@@ -52,6 +52,18 @@ def headline_of(run: RunFolder) -> Headline:
         failures=[(row["split_id"], row["error"]) for row in summary.get("splits_failed", ())],
         figures=_figures(run) if run.complete else None,
     )
+
+
+def cautions_of(run: RunFolder) -> list[str]:
+    """Return the warnings without which the numbers must never be read."""
+    summary = run.summary
+    older = [w for w in summary.get("warnings", ()) if w.startswith(("subject-dep", "leaking"))]
+    cautions = list(summary.get("protocol_warnings", older))
+    if summary.get("system", OURS) != OURS:
+        cautions.append(
+            "predictions of another system: what it was trained on and tuned by is not known here"
+        )
+    return cautions
 
 
 def joined_by_split(warnings: Sequence[str]) -> list[str]:
@@ -126,12 +138,14 @@ def _figures(run: RunFolder) -> Table:
             summary["ci95_high"],
             "accuracy of each subject, averaged; t interval over subjects",
         ],
-        ["pooled accuracy", summary["clip_accuracy"], None, None, "of all clips together"],
     ]
-    for interval in summary.get("intervals", ()):
-        if interval["of"] == "clip_accuracy":
-            words = f"{interval['method']}; {interval['label']}"
-            rows.append(["", None, interval["low"], interval["high"], words])
+    pooled = [i for i in summary.get("intervals", ()) if i["of"] == "clip_accuracy"]
+    for interval in pooled or [{"low": None, "high": None, "method": "", "label": ""}]:
+        words = "of all clips together"
+        if interval["method"]:
+            words += f"; {interval['method']}, {interval['label']}"
+        ends = [interval["low"], interval["high"]]
+        rows.append(["pooled accuracy", summary["clip_accuracy"], *ends, words])
     if summary["clip_accuracy_all"] != summary["clip_accuracy"]:
         share = summary["clip_accuracy_all"]
         rows.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.page.headline import cautions_of
 from harness.page.run_folder import RunFolder
 from harness.page.section import Section
 from harness.page.tables import COUNT, PERCENT, Column, Table
@@ -60,8 +61,9 @@ def _ours(run: RunFolder) -> list[list[object]]:
     if not run.complete:
         return []
     summary = run.summary
-    told = [w for w in summary["warnings"] if w.startswith(("subject-dependent", "leaking"))]
-    remark = "; ".join(["interval over subjects", *(warning.partition(":")[0] for warning in told)])
+    cautions = [caution.partition(":")[0] for caution in cautions_of(run)]
+    remark = "; ".join(["interval over subjects", *cautions])
+    pooled = "; ".join(["of all clips together", *cautions])
     common = [summary["corpus"], summary["protocol"], summary["clips_usable"]]
     interval = [summary["ci95_low"], summary["ci95_high"]]
     return [
@@ -72,7 +74,7 @@ def _ours(run: RunFolder) -> list[list[object]]:
             *interval,
             remark,
         ],
-        ["this study, UAR", *common, summary["uar"], None, None, "of all clips together"],
+        ["this study, UAR", *common, summary["uar"], None, None, pooled],
     ]
 
 

@@ -90,7 +90,7 @@ def _bars(run: RunFolder, rows: Sequence[Row], intervals: Sequence[Interval]) ->
                 zorder=0,
                 label="its 95 % interval",
             )
-    chance = 100 / len(run.classes)
+    chance = 100 * run.summary.get("chance", 1 / len(run.classes))
     axes.axvline(
         chance, color=MIDDLE, linestyle=":", linewidth=1.2, label=f"guessing {chance:.1f} %"
     )
@@ -102,19 +102,32 @@ def _bars(run: RunFolder, rows: Sequence[Row], intervals: Sequence[Interval]) ->
 
 
 def _table(rows: Sequence[Row], intervals: Sequence[Interval]) -> Table:
+    columns = [
+        Column("subject", "subject"),
+        Column("clips", "clips", COUNT),
+        Column("clip_accuracy", "accuracy, %", PERCENT),
+        Column("wilson95_low", "95 % from", PERCENT),
+        Column("wilson95_high", "to", PERCENT),
+        Column("uar", "UAR, %", PERCENT),
+        Column("clips_missing", "without prediction", COUNT),
+    ]
+    cells = [
+        [
+            row["subject"],
+            row["clips"],
+            row["clip_accuracy"],
+            interval.low,
+            interval.high,
+            row["uar"],
+            row.get("clips_missing", 0),
+        ]
+        for row, interval in zip(rows, intervals, strict=True)
+    ]
+    if not any(row[-1] for row in cells):
+        columns, cells = columns[:-1], [row[:-1] for row in cells]
     return Table(
         name="per_subject",
         caption="Accuracy by subject with Wilson's 95 % interval, and UAR.",
-        columns=[
-            Column("subject", "subject"),
-            Column("clips", "clips", COUNT),
-            Column("clip_accuracy", "accuracy, %", PERCENT),
-            Column("wilson95_low", "95 % from", PERCENT),
-            Column("wilson95_high", "to", PERCENT),
-            Column("uar", "UAR, %", PERCENT),
-        ],
-        rows=[
-            [r["subject"], r["clips"], r["clip_accuracy"], i.low, i.high, r["uar"]]
-            for r, i in zip(rows, intervals, strict=True)
-        ],
+        columns=columns,
+        rows=cells,
     )

@@ -45,11 +45,11 @@ def votes_section(run: RunFolder) -> Section | None:
         + (f", of which {int(ties.right.sum())} came out right" if len(ties) else "")
         + ". A tie goes to the tied emotion with the highest summed probability.",
     ]
-    if "predicted_by_mean" in run.predictions:
-        by_mean = run.predictions.predicted_by_mean == run.predictions.emotion
+    if "clip_accuracy_by_mean" in run.summary:
+        by_mean, by_vote = run.summary["clip_accuracy_by_mean"], run.summary["clip_accuracy"]
         text.append(
-            f"By the highest mean probability in place of the vote {100 * by_mean.mean():.1f} % "
-            f"would be right, by the vote {100 * clips.right.mean():.1f} %."
+            f"By the highest mean probability in place of the vote {100 * by_mean:.1f} % would be "
+            f"right, by the vote {100 * by_vote:.1f} %."
         )
     table = _table(clips)
     return Section(
