@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import cycle
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from omegaconf import OmegaConf
 
 from harness.page.drawing import ACCENT, INK, MIDDLE, Drawing, label, panel, room_for
@@ -16,6 +18,7 @@ from harness.page.tables import COUNT, NUMBER, PERCENT, Column, Table
 
 FIFTHS = 5
 """Parts of a clip that weights of segments are averaged over: clips have unlike lengths."""
+Curves = dict[str, npt.NDArray[np.float64]]
 LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 2)))
 
 
@@ -97,17 +100,19 @@ def _modalities(segments: pd.DataFrame, run: RunFolder) -> Section:
 
 
 def _frames(segments: pd.DataFrame, run: RunFolder) -> Section:
+    by_emotion = segments.dropna(subset="beta_timesteps").groupby("emotion").beta_timesteps
     curves = {
-        name: np.stack(of_emotion.beta_timesteps.dropna().to_list()).mean(axis=0)
-        for name, of_emotion in segments.groupby("emotion")
+        name: np.stack(by_emotion.get_group(name).to_list()).mean(axis=0)
+        for name in run.classes
+        if name in by_emotion.groups
     }
-    figure = _lines(curves, run.classes, "frame of the segment", "mean weight")
+    figure = _lines(curves, "frame of the segment", "mean weight")
     return _section(
         "Mean weight of each of the 20 frames of a segment, by true emotion; equal weights would "
         "be 1/20 each.",
         "Attention over the frames of a segment, by true emotion.",
         figure,
-        _curve_table(curves, run.classes, "frame"),
+        _curve_table(curves, "frame"),
     )
 
 
@@ -121,14 +126,14 @@ def _segments(segments: pd.DataFrame, run: RunFolder) -> Section:
     means = (
         relative.groupby([segments.emotion, fifth]).mean().unstack().reindex(columns=range(FIFTHS))
     )
-    curves = {name: row.to_numpy() for name, row in means.iterrows()}
-    figure = _lines(curves, run.classes, "fifth of the clip", "weight, 1 = all segments alike")
+    curves = {name: means.loc[name].to_numpy() for name in run.classes if name in means.index}
+    figure = _lines(curves, "fifth of the clip", "weight, 1 = all segments alike")
     return _section(
         "Mean weight of a segment times the number of its clip's segments, by where in the clip it "
         "lies and by true emotion: 1 is what equal weights would give.",
         "Attention over the segments of a clip, by true emotion.",
         figure,
-        _curve_table(curves, run.classes, "fifth"),
+        _curve_table(curves, "fifth"),
     )
 
 
@@ -136,31 +141,36 @@ KINDS = {"beta_timesteps": _frames, "beta_segments": _segments, "beta_audio": _m
 """Column that holds weights -> what makes its section."""
 
 
-def _lines(curves: dict[str, np.ndarray], classes: list[str], x: str, y: str) -> Figure:
+def _lines(curves: Curves, x: str, y: str) -> Figure:
     figure, axes = panel(2.9, left=0.6, top=0.62)
-    for name, line in zip(classes, cycle(LINES)):
-        if name in curves:
-            steps = np.arange(1, len(curves[name]) + 1)
-            axes.plot(
-                steps, curves[name], linestyle=line, color=INK, linewidth=1.2, label=label(name)
-            )
+    for (name, weights), line in zip(curves.items(), cycle(LINES), strict=False):
+        steps = np.arange(1, len(weights) + 1)
+        known = ~np.isnan(weights)
+        axes.plot(
+            steps[known],
+            weights[known],
+            linestyle=line,
+            marker=".",
+            markersize=4,
+            color=INK,
+            linewidth=1.2,
+            label=label(name),
+        )
     axes.set(xlabel=x, ylabel=y)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(
         loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, borderaxespad=0.1, handlelength=3
     )
     return figure
 
 
-def _curve_table(curves: dict[str, np.ndarray], classes: list[str], step: str) -> Table:
-    length = max(map(len, curves.values()))
+def _curve_table(curves: Curves, step: str) -> Table:
+    weights = np.stack(list(curves.values()), axis=1)
     return Table(
         name="attention",
-        caption=f"Mean attention weights by true emotion and {step}.",
-        columns=[
-            Column("emotion", "emotion"),
-            *(Column(f"{step}_{n}", f"{step} {n}", NUMBER) for n in range(1, length + 1)),
-        ],
-        rows=[[name, *curves[name].tolist()] for name in classes if name in curves],
+        caption=f"Mean attention weights by {step} and true emotion.",
+        columns=[Column(step, step, COUNT), *(Column(name, name, NUMBER) for name in curves)],
+        rows=[[number, *row] for number, row in enumerate(weights.tolist(), 1)],
     )
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from harness.page.drawing import ACCENT, INK, LIGHT, SOFT, WIDTH, Drawing
 from harness.page.run_folder import RunFolder
@@ -69,6 +70,7 @@ def _figure(curves: pd.DataFrame) -> Figure:
         axes.set_ylim(bottom=0, top=100 if scale == 100 else None)
         if place:
             axes.set(xlabel="epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         else:
             axes.tick_params(labelbottom=False)
             axes.legend(loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2, borderaxespad=0.1)

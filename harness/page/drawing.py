@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 WIDTH = 4.6
 """Inches: narrow enough for a phone, and for a column of a paper."""
-INK, MIDDLE, LIGHT, ACCENT, SOFT = "#1a1a1a", "#8a8a8a", "#d9d9d9", "#1f5a94", "#bcd3ea"
+INK, MIDDLE, LIGHT, ACCENT, SOFT = "#1a1a1a", "#8a8a8a", "#c8c8c8", "#1f5a94", "#bcd3ea"
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
@@ -46,7 +46,7 @@ STYLE: dict[Any, Any] = {
 }
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
-LONGEST = 26
+LONGEST = 22
 """Characters of a label in a figure."""
 
 

@@ -89,6 +89,8 @@ def _interval(run: RunFolder) -> str:
     low, high = run.summary["ci95_low"], run.summary["ci95_high"]
     if low is None:
         return "one subject gives no interval"
+    if low == high:
+        return "no interval: all subjects are alike"
     return f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
 
 
@@ -108,8 +110,13 @@ def _meaning(run: RunFolder, cautions: Sequence[str]) -> str:
     if run.done and not cautions:
         text += ", by models that were not trained on the people tested"
     text += "."
-    if summary["ci95_low"] is not None:
+    if summary["ci95_low"] != summary["ci95_high"]:
         text += " The interval is nominal, a t interval over the subjects."
+    if summary["clip_accuracy_all"] != summary["clip_accuracy"]:
+        text += (
+            f" With the clips that have no prediction counted as not recognised, "
+            f"{100 * summary['clip_accuracy_all']:.1f} % of all {summary['clips']} clips are right."
+        )
     return text
 
 

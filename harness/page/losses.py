@@ -43,7 +43,7 @@ def _by_reason(outcomes: pd.DataFrame) -> Table:
         name="outcomes",
         caption="What became of the clips.",
         columns=[
-            Column("status", "clip"),
+            Column("status", "outcome"),
             Column("clips", "clips", COUNT),
             Column("reason", "reason"),
             Column("meaning", "that is"),

@@ -65,7 +65,7 @@ def matrix_figure(shares: Matrix, classes: Sequence[str]) -> Figure:
     names = [label(name) for name in classes]
     left, size = room_for(names) + 0.1, len(names)
     slanted = max(map(len, names)) * size > 46
-    bottom = 0.3 + (0.055 * max(map(len, names)) if slanted else 0.16)
+    bottom = 0.36 + (0.045 * max(map(len, names)) if slanted else 0.1)
     figure, axes = panel(max(1.8, 0.4 * size) + bottom + 0.08, left=left, bottom=bottom)
     axes.pcolormesh(
         np.nan_to_num(shares),
@@ -75,8 +75,9 @@ def matrix_figure(shares: Matrix, classes: Sequence[str]) -> Figure:
         edgecolors="#bbbbbb",
         linewidth=0.5,
     )
+    digits, font_size = _print_of(axes.bbox.width / figure.dpi / size)
     for (row, column), share in np.ndenumerate(shares):
-        text = NOTHING if np.isnan(share) else f"{100 * share:.{2 if size <= 7 else 1}f}"
+        text = NOTHING if np.isnan(share) else f"{100 * share:.{digits}f}"
         axes.text(
             column + 0.5,
             row + 0.5,
@@ -85,7 +86,7 @@ def matrix_figure(shares: Matrix, classes: Sequence[str]) -> Figure:
             va="center",
             color="white" if share > DARK else "#1a1a1a",
             fontweight="bold" if row == column else "normal",
-            fontsize=8.5 if size <= 7 else 7,
+            fontsize=font_size,
         )
     middle = np.arange(size) + 0.5
     axes.set_xticks(
@@ -97,6 +98,12 @@ def matrix_figure(shares: Matrix, classes: Sequence[str]) -> Figure:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
+
+
+def _print_of(width: float) -> tuple[int, float]:
+    """Return decimals and font size of numbers in cells so many inches wide: the paper's two."""
+    digits = 2 if width > 0.4 else 1
+    return digits, min(8.5, 72 * width / (0.68 * (4 + digits)))
 
 
 def _beside(run: RunFolder) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.errors import require
+from pipelines.errors import UsageError, require
 
 DONE = "done"
 KEYS = ("split_id", "repeat", "seed_index", "clip_id")
@@ -76,6 +76,13 @@ def read_run_folder(folder: Path) -> RunFolder:
         (folder / "summary.json").is_file(),
         f"{folder} holds no summary.json: it is no run folder, or its study is not at its end yet",
     )
+    try:
+        return _read(folder)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{folder} can't be read ({error}): is it whole?") from error
+
+
+def _read(folder: Path) -> RunFolder:
     summary = _json(folder / "summary.json")
     # Without a finished split a table that lies there is of an earlier study.
     some = "per_subject" in summary

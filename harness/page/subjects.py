@@ -42,12 +42,8 @@ def subjects_section(run: RunFolder) -> Section | None:
                 _bars(run, rows[span], intervals[span]),
             )
         )
-    shares = np.array([row["clip_accuracy"] for row in rows])
-    low, high = rows[int(shares.argmin())], rows[int(shares.argmax())]
     text = [
-        f"From {100 * shares.min():.1f} % ({low['subject']}) to {100 * shares.max():.1f} % "
-        f"({high['subject']})."
-        + (f" Standard deviation {100 * shares.std(ddof=1):.1f} points." if len(rows) > 1 else ""),
+        _range(rows),
         "A subject's interval is Wilson's, over that subject's clips: it tells how well this one "
         "person's share is known, and says nothing of other people.",
     ]
@@ -64,7 +60,20 @@ def subjects_section(run: RunFolder) -> Section | None:
 
 def subject_interval(share: float, clips: int) -> Interval:
     """Return Wilson's interval of one subject; where clips were tested often, of their mean."""
-    return wilson_interval(round(share * clips), clips)
+    return wilson_interval(share * clips, clips)
+
+
+def _range(rows: Sequence[Row]) -> str:
+    shares = np.array([row["clip_accuracy"] for row in rows])
+    low, high = rows[int(shares.argmin())], rows[int(shares.argmax())]
+    if shares.min() == shares.max():
+        return f"{len(rows)} subjects, {100 * shares[0]:.1f} %" + (
+            " each." if len(rows) > 1 else "."
+        )
+    return (
+        f"From {100 * shares.min():.1f} % ({low['subject']}) to {100 * shares.max():.1f} % "
+        f"({high['subject']}). Standard deviation {100 * shares.std(ddof=1):.1f} points."
+    )
 
 
 def _bars(run: RunFolder, rows: Sequence[Row], intervals: Sequence[Interval]) -> Figure:
@@ -109,7 +118,7 @@ def _table(rows: Sequence[Row], intervals: Sequence[Interval]) -> Table:
         Column("wilson95_low", "95 % from", PERCENT),
         Column("wilson95_high", "to", PERCENT),
         Column("uar", "UAR, %", PERCENT),
-        Column("clips_missing", "without prediction", COUNT),
+        Column("clips_missing", "missing", COUNT),
     ]
     cells = [
         [

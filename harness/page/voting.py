@@ -38,9 +38,14 @@ def votes_section(run: RunFolder) -> Section | None:
     clips = agreement(run)
     ties = clips[clips.tie]
     rate = run.summary["tie_rate"]
+    least, most = clips.segments.min(), clips.segments.max()
+    had = (
+        f"{least}"
+        if least == most
+        else f"{least} to {most} ({clips.segments.median():.0f} in the median)"
+    )
     text = [
-        f"A clip's emotion is what most of its segments vote for. It had {clips.segments.min()} to "
-        f"{clips.segments.max()} segments, in the median {clips.segments.median():.0f}.",
+        f"A clip's emotion is what most of its segments vote for. Clips had {had} segments.",
         f"Ties: {len(ties)} of {len(clips)} ({100 * rate:.1f} %)"
         + (f", of which {int(ties.right.sum())} came out right" if len(ties) else "")
         + ". A tie goes to the tied emotion with the highest summed probability.",
