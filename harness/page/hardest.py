@@ -44,7 +44,9 @@ def hardest_section(run: RunFolder) -> Section | None:
             cells.append(tuple(Vote(choice, choice == row.emotion) for choice in choices))
         rows.append(cells)
     shown = min(ON_PAGE, len(rows))
-    text = [f"{len(rows)} clips were not recognised; here are the {shown} hardest of them."]
+    clips = run.predictions.clip_id.nunique()
+    which = f"Here are the {shown} hardest." if len(rows) > shown else "The hardest come first."
+    text = [f"Not recognised: {len(rows)} of {clips} clips. {which}"]
     if often:
         text.append("A clip was tested several times: it stands here with its worst result.")
     if votes is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.page.run_folder import RunFolder
-from harness.page.tables import PERCENT, Column, Table
+from harness.page.tables import NOTE, PERCENT, Column, Table
 
 OF_A_SPLIT = re.compile(r"split ([^:]+): (.*)", re.DOTALL)
 OURS = "harness"
@@ -179,7 +179,7 @@ def _figures(run: RunFolder) -> Table:
             Column("value", "%", PERCENT),
             Column("low", "95 % from", PERCENT),
             Column("high", "to", PERCENT),
-            Column("what", "what it is"),
+            Column("what", "what it is", NOTE),
         ],
         rows=rows,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.page.headline import cautions_of
 from harness.page.run_folder import RunFolder
 from harness.page.section import Section
-from harness.page.tables import COUNT, PERCENT, Column, Table
+from harness.page.tables import COUNT, NOTE, PERCENT, Column, Table
 from harness.published import LOSO, PUBLISHED, THE_PAPER, Published
 from harness.statistics import wilson_interval
 
@@ -48,7 +48,7 @@ def literature_section(run: RunFolder) -> Section | None:
                     Column("accuracy", "accuracy, %", PERCENT),
                     Column("low", "95 % from", PERCENT),
                     Column("high", "to", PERCENT),
-                    Column("remark", "remark"),
+                    Column("remark", "remark", NOTE),
                 ],
                 rows=[*_ours(run), *map(_published, rows)],
             )

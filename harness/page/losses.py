@@ -6,7 +6,7 @@ import pandas as pd
 
 from harness.page.run_folder import RunFolder
 from harness.page.section import Section
-from harness.page.tables import COUNT, PERCENT, Column, Table
+from harness.page.tables import COUNT, NOTE, PERCENT, Column, Table
 from pipelines.records import REASONS
 
 ON_PAGE = 40
@@ -46,7 +46,7 @@ def _by_reason(outcomes: pd.DataFrame) -> Table:
             Column("status", "outcome"),
             Column("clips", "clips", COUNT),
             Column("reason", "reason"),
-            Column("meaning", "that is"),
+            Column("meaning", "that is", NOTE),
         ],
         rows=[
             [
@@ -80,12 +80,12 @@ def _by_emotion(outcomes: pd.DataFrame) -> Table:
 
 def _lost(lost: pd.DataFrame) -> Table:
     more = f" The first {ON_PAGE} of {len(lost)}." if len(lost) > ON_PAGE else ""
-    names = ["clip_id", "subject", "emotion", "status", "reason", "detail"]
-    headings = ["clip", "subject", "emotion", "status", "reason", "detail"]
+    names = ["clip_id", "subject", "emotion", "status", "reason"]
+    headings = ["clip", "subject", "emotion", "outcome", "reason"]
     return Table(
         name="lost_clips",
         caption="Clips left out." + more,
-        columns=[Column(name, heading) for name, heading in zip(names, headings, strict=True)],
-        rows=lost.sort_values("clip_id")[names].to_numpy().tolist(),
+        columns=[*map(Column, names, headings), Column("detail", "detail", NOTE)],
+        rows=lost.sort_values("clip_id")[[*names, "detail"]].to_numpy().tolist(),
         on_page=ON_PAGE,
     )

@@ -6,7 +6,7 @@ from collections import Counter
 
 from harness.page.run_folder import RunFolder
 from harness.page.section import Section
-from harness.page.tables import COUNT, NUMBER, Column, Table
+from harness.page.tables import COUNT, NOTE, NUMBER, Column, Table
 
 
 def origin_section(run: RunFolder) -> Section:
@@ -21,7 +21,7 @@ def origin_section(run: RunFolder) -> Section:
             Table(
                 name="provenance",
                 caption="Provenance.",
-                columns=[Column("what", "what"), Column("value", "value")],
+                columns=[Column("what", "what"), Column("value", "value", NOTE)],
                 rows=[[what, value] for what, value in _rows(run) if value],
             ),
             *_times(run),

@@ -21,7 +21,7 @@ from harness.page.origin import origin_section
 from harness.page.run_folder import RunFolder, read_run_folder
 from harness.page.section import Section
 from harness.page.subjects import subjects_section
-from harness.page.tables import TEXT, VOTES, cell, in_a_row
+from harness.page.tables import VOTES, cell, in_a_row
 from harness.page.voting import votes_section
 from pipelines.storage import write_text
 
@@ -82,6 +82,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(cell=cell, TEXT=TEXT, VOTES=VOTES)
+    environment.globals.update(cell=cell, VOTES=VOTES)
     environment.filters["groups"] = in_a_row
     return environment

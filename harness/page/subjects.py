@@ -67,9 +67,7 @@ def _range(rows: Sequence[Row]) -> str:
     shares = np.array([row["clip_accuracy"] for row in rows])
     low, high = rows[int(shares.argmin())], rows[int(shares.argmax())]
     if shares.min() == shares.max():
-        return f"{len(rows)} subjects, {100 * shares[0]:.1f} %" + (
-            " each." if len(rows) > 1 else "."
-        )
+        return f"{100 * shares[0]:.1f} %" + (", all subjects alike." if len(rows) > 1 else ".")
     return (
         f"From {100 * shares.min():.1f} % ({low['subject']}) to {100 * shares.max():.1f} % "
         f"({high['subject']}). Standard deviation {100 * shares.std(ddof=1):.1f} points."

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-TEXT, COUNT, PERCENT, NUMBER, VOTES = "text", "count", "percent", "number", "votes"
+TEXT, NOTE, VOTES = "text", "note", "votes"
+COUNT, PERCENT, NUMBER = "count", "percent", "number"
 NOTHING = "–"  # noqa: RUF001
 
 
@@ -22,7 +23,13 @@ class Column:
     key: str
     heading: str
     kind: str = TEXT
-    """`percent` holds shares of 0-1 and shows per cent; `votes` holds `Vote`s."""
+    """`note` holds sentences; `percent` holds shares of 0-1 and shows per cent; `votes` holds
+    `Vote`s."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is read as words, from the left."""
+        return self.kind in (TEXT, NOTE, VOTES)
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,7 @@ class Table:
             .format_index(escape="latex", axis="columns")
             .to_latex(
                 hrules=True,
-                column_format="".join(
-                    "l" if c.kind in (TEXT, VOTES) else "r" for c in self.columns
-                ),
+                column_format="".join("l" if c.is_text else "r" for c in self.columns),
             )
         )
         return f"% {' '.join(self.caption.split())}\n{text}"

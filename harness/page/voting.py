@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from harness.page.drawing import ACCENT, INK, Drawing, panel
 from harness.page.run_folder import KEYS, RunFolder
@@ -153,6 +154,7 @@ def _bars(table: Table) -> Figure:
             )
     axes.set_xticks(place, BANDS)
     axes.set(xlabel="segments that voted as the clip was decided", ylabel="clips")
-    axes.margins(y=0.16)
+    axes.set_ylim(0, 1.14 * (right + wrong).max())
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 0.98), ncols=2, borderaxespad=0.1)
     return figure
