@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,7 +13,7 @@ from harness.page.curves import curves_section
 from harness.page.drawing import drawing_style, inline_svg, save
 from harness.page.groups import groups_section
 from harness.page.hardest import hardest_section
-from harness.page.headline import headline_of
+from harness.page.headline import Headline, headline_of
 from harness.page.literature import literature_section
 from harness.page.losses import losses_section
 from harness.page.matrices import confusion_section
@@ -50,20 +50,9 @@ def write_page(folder: Path) -> Path:
     """
     run = read_run_folder(folder)
     with drawing_style():
-        head = headline_of(run)
-        sections = [section for make in SECTIONS if (section := make(run)) is not None]
-        drawings = [drawing for section in sections for drawing in section.drawings]
-        page = (
-            _environment()
-            .get_template("page.html")
-            .render(
-                head=head,
-                complete=run.complete,
-                sections=sections,
-                svg={drawing.name: Markup(inline_svg(drawing)) for drawing in drawings},
-            )
-        )
-        for drawing in drawings:
+        head, sections = headline_of(run), sections_of(run)
+        page = page_html(run, head, sections)
+        for drawing in (drawing for section in sections for drawing in section.drawings):
             save(drawing, folder / FIGURES)
     tables = [table for section in sections for table in section.tables]
     for table in [*([head.figures] if head.figures else []), *tables]:
@@ -71,6 +60,30 @@ def write_page(folder: Path) -> Path:
         write_text(folder / TABLES / f"{table.name}.tex", table.latex())
     write_text(folder / PAGE, page)
     return folder / PAGE
+
+
+def read_page(folder: Path) -> str:
+    """Return the page of a run folder as HTML, and write nothing."""
+    run = read_run_folder(folder)
+    with drawing_style():
+        return page_html(run, headline_of(run), sections_of(run))
+
+
+def sections_of(run: RunFolder) -> list[Section]:
+    """Return the parts that this study gives something for, in the page's order."""
+    return [section for make in SECTIONS if (section := make(run)) is not None]
+
+
+def page_html(run: RunFolder, head: Headline, sections: Sequence[Section]) -> str:
+    """Return one file with all in it: it asks nothing of any other place, and runs nothing."""
+    drawings = [drawing for section in sections for drawing in section.drawings]
+    page = _environment().get_template("page.html")
+    return page.render(
+        head=head,
+        complete=run.complete,
+        sections=sections,
+        svg={drawing.name: Markup(inline_svg(drawing)) for drawing in drawings},
+    )
 
 
 def _environment() -> Environment:
