@@ -83,7 +83,7 @@ def intervals(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     clips = [row["clips"] for row in subjects]
     right = [share * count for share, count in zip(shares, clips, strict=True)]
     total = sum(clips)
-    over = f"nominal 95 %, over {len(subjects)} subjects"
+    over = f"nominal 95 % over {len(subjects)} subjects"
     if len(subjects) < 2:
         over = "one subject gives no interval"
     elif np.allclose(shares, shares[0], rtol=0, atol=1e-12):
@@ -91,17 +91,17 @@ def intervals(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     # From the people, not from a name that the study was given: the same figures, the same draws.
     seed = seed_for(0, "bootstrap", *(row["subject"] for row in subjects))
     found = [
-        ("clip_accuracy_subject_mean", "t over subjects", over, t_interval(shares)),
+        ("clip_accuracy_subject_mean", "t interval", over, t_interval(shares)),
         (
             "clip_accuracy",
-            "bootstrap of subjects",
+            "cluster bootstrap",
             over,
             cluster_bootstrap(right, clips, seed=seed),
         ),
         (
             "clip_accuracy",
             "Wilson",
-            f"nominal 95 %, over {total} clips: ignores subjects",
+            f"nominal 95 % over {total} clips, ignores subjects",
             wilson_interval(min(sum(right), total), total),
         ),
     ]

@@ -31,6 +31,8 @@ def unweighted_average_recall(
     with warnings.catch_warnings():
         # A predicted class that is not among the true ones has no recall to average: said here.
         warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
+        # Nor does it matter that a confusion of one class is small.
+        warnings.filterwarnings("ignore", message="A single label was found")
         return float(balanced_accuracy_score(true, predicted, sample_weight=weights))
 
 

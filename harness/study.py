@@ -17,6 +17,7 @@ from harness.divisions import check_divisible
 from harness.leakage import LeakError, check_fitted, check_plan, check_reads
 from harness.ledger import Ledger
 from harness.mlflow_study import StudyRecord
+from harness.page.attempt import draw
 from harness.predictions import predictions_of, split_figures
 from harness.scheduling import run_splits
 from harness.splits import Plan, Split, plan_splits, read_plan
@@ -300,21 +301,6 @@ def _train(
     for split in todo:
         if not study.ledger.is_done(split.split_id, study.digest):
             send(split)
-
-
-def draw(folder: Path, reporter: Reporter) -> None:
-    """Make the page of a study; where it can't be made that is said, and the study stands."""
-    page = folder / "report.html"
-    try:
-        # Matplotlib and pandas are imported when there is something to draw.
-        from harness.page.render import write_page
-
-        write_page(folder)
-    except Exception as error:
-        # An older page must not stand beside newer figures.
-        page.unlink(missing_ok=True)
-        words = " ".join(f"{type(error).__name__}: {error}".split())
-        reporter.warn(f"{page} was not made ({words}); python -m harness.report {folder} does it")
 
 
 def _say_epochs(stage: Stage, epochs: dict[str, int]) -> None:

@@ -32,7 +32,8 @@ def print_summary(summary: Mapping[str, Any], folder: Path, tracker: Tracker | N
 
 def title_of(summary: Mapping[str, Any]) -> str:
     """Return protocol and corpus, with what makes the numbers no measure of unseen people."""
-    return f"{summary['protocol']} on {summary['corpus']}{beside(summary)}"
+    whose = ", external system" if summary["system"] == "external" else ""
+    return f"{summary['protocol']} on {summary['corpus']}{whose}{beside(summary)}"
 
 
 def beside(summary: Mapping[str, Any]) -> str:
@@ -103,8 +104,8 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
         lines += _headline(summary)
     elif "clip_accuracy_all" in summary:
         lines.append(
-            f"at least               {percent(summary['clip_accuracy_all'])} of all clips: what "
-            "has no prediction counts as wrong"
+            f"at least               {percent(summary['clip_accuracy_all'])} of all clips "
+            f"({percent(summary['coverage'])} have a prediction; the others count as wrong)"
         )
     lines += [f"warning: {warning}" for warning in summary["warnings"]]
     lines += [
@@ -124,11 +125,11 @@ def _headline(summary: Mapping[str, Any]) -> list[str]:
     by_subject, by_clip, wilson = summary["intervals"]
     note = beside(summary)
     lines = [
-        f"mean over subjects     {percent(summary['clip_accuracy_subject_mean'])}  "
-        f"({_told(by_subject)}){note}",
-        f"pooled accuracy        {percent(summary['clip_accuracy'])}  ({_told(by_clip)}){note}",
+        f"mean over subjects     {percent(summary['clip_accuracy_subject_mean'])}{note}  "
+        f"({_told(by_subject)})",
+        f"pooled accuracy        {percent(summary['clip_accuracy'])}{note}  ({_told(by_clip)})",
         f"  over clips alone     {_told(wilson)}",
-        f"pooled UAR             {percent(summary['uar'])}  "
+        f"pooled UAR             {percent(summary['uar'])}{note}  "
         f"(weighted F1 {percent(summary['weighted_f1'])})",
     ]
     if summary["clip_accuracy_all"] != summary["clip_accuracy"]:

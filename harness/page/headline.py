@@ -60,9 +60,8 @@ def cautions_of(run: RunFolder) -> list[str]:
     older = [w for w in summary.get("warnings", ()) if w.startswith(("subject-dep", "leaking"))]
     cautions = list(summary.get("protocol_warnings", older))
     if summary.get("system", OURS) != OURS:
-        cautions.append(
-            "predictions of another system: what it was trained on and tuned by is not known here"
-        )
+        of_system = [w for w in summary["warnings"] if w.startswith("an external system")]
+        cautions += of_system or ["an external system: what it was trained on is not known here"]
     return cautions
 
 

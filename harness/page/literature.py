@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from harness.literature import published_rows
 from harness.page.headline import cautions_of
 from harness.page.run_folder import RunFolder
 from harness.page.section import Section
 from harness.page.tables import COUNT, NOTE, PERCENT, Column, Table
-from harness.published import LOSO, PUBLISHED, THE_PAPER, Published
-from harness.statistics import wilson_interval
+from harness.published import KFOLD, LOSO, PUBLISHED, THE_PAPER
 
 CAUTION = {
     LOSO: "people tested were not trained on",
-    "K-fold": "unit of the folds not said: people tested may have been trained on",
+    KFOLD: "unit of the folds not said: people tested may have been trained on",
 }
 
 
 def literature_section(run: RunFolder) -> Section | None:
     """Published numbers of this corpus; where there are none, all, and it is said."""
     corpus = run.summary["corpus"]
-    rows = [row for row in PUBLISHED if row.corpus == corpus]
+    rows = published_rows(corpus)
     text = [
         "No two rows are of the same clips, so this is context and no ranking. A published "
         "number's interval is Wilson's over its clips: it ignores that clips of one person hang "
@@ -26,7 +29,11 @@ def literature_section(run: RunFolder) -> Section | None:
         f"The LOSO number of {THE_PAPER} on RML is the mean of its figure 4's diagonal: a UAR.",
     ]
     if not rows:
-        rows = list(PUBLISHED)
+        rows = [
+            row
+            for known in dict.fromkeys(n.corpus for n in PUBLISHED)
+            for row in published_rows(known)
+        ]
         text.insert(
             0,
             f"None of the published numbers is of the corpus {corpus}. Those of other corpora are "
@@ -78,15 +85,6 @@ def _ours(run: RunFolder) -> list[list[object]]:
     ]
 
 
-def _published(row: Published) -> list[object]:
-    interval = wilson_interval(round(row.accuracy * row.clips), row.clips) if row.clips else None
-    ends = [interval.low, interval.high] if interval else [None, None]
-    return [
-        row.system,
-        row.corpus,
-        row.protocol,
-        row.clips,
-        row.accuracy,
-        *ends,
-        CAUTION[row.protocol],
-    ]
+def _published(row: Mapping[str, Any]) -> list[object]:
+    names = ("system", "corpus", "protocol", "clips", "accuracy", "low", "high")
+    return [*(row[name] for name in names), CAUTION[row["protocol"]]]

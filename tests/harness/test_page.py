@@ -13,10 +13,10 @@ from conftest import SmallStudy
 from page_reader import Page
 from run_folders import EMOTIONS, made_study
 
+from harness.page.attempt import draw
 from harness.page.render import read_page, write_page
 from harness.protocols import LEAKING, SUBJECT_DEPENDENT
 from harness.published import FIGURE_4
-from harness.study import draw
 from pipelines.progress import Reporter
 
 SCRIPT = "<script>alert(1)</script>"
@@ -250,7 +250,7 @@ def test_predictions_of_another_system_have_neither_segments_nor_splits(tmp_path
         path.unlink()
     rewrite(tmp_path, system="external", segment_accuracy=None)
     page = page_of(tmp_path)
-    assert "what it was trained on and tuned by is not known here" in page.text
+    assert "what it was trained on is not known here" in page.text
     assert "were not trained on the people tested" not in page.text
     assert "of clips, not of segments" in page.by_id["votes"]
     assert page.tables["hardest_clips"][0][-1] == "of the predicted one, %"
