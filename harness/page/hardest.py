@@ -46,6 +46,8 @@ def hardest_section(run: RunFolder) -> Section | None:
     shown = min(ON_PAGE, len(rows))
     clips = run.predictions.clip_id.nunique()
     which = f"Here are the {shown} hardest." if len(rows) > shown else "The hardest come first."
+    if wrong.p_true.isna().all():
+        which = f"Here are {shown}, by name: without probabilities none is harder than another."
     text = [f"Not recognised: {len(rows)} of {clips} clips. {which}"]
     if often:
         text.append("A clip was tested several times: it stands here with its worst result.")

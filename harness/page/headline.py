@@ -161,7 +161,7 @@ def _figures(run: RunFolder) -> Table:
     rows += [
         [name, summary[key], None, None, words]
         for key, name, words in MORE
-        if summary.get(key) is not None
+        if summary.get(key) is not None and (run.votes or key not in OF_VOTES)
     ]
     chance = summary.get("chance", 1 / len(run.classes))
     rows.append(["guessing", chance, None, None, f"{len(run.classes)} emotions"])
@@ -193,6 +193,8 @@ MORE = (
     ("coverage", "coverage", "clips predicted of clips to be tested"),
 )
 """Key of the summary, name, what it is; older run folders lack some."""
+OF_VOTES = ("clip_accuracy_by_mean", "tie_rate")
+"""Where nothing was voted on these say nothing."""
 SPREADS = {"seeds": "seeds", "repeats": "repeats"}
 
 

@@ -254,6 +254,7 @@ def test_predictions_of_another_system_have_neither_segments_nor_splits(tmp_path
     assert "were not trained on the people tested" not in page.text
     assert "of clips, not of segments" in page.by_id["votes"]
     assert page.tables["hardest_clips"][0][-1] == "of the predicted one, %"
+    assert "ties" not in [row[0] for row in page.tables["headline"]]
     assert "curves" not in page.by_id
 
 
