@@ -112,7 +112,7 @@ def _beside(run: RunFolder) -> str:
             f"The paper's figure 4 ({THE_PAPER}, LOSO on RML) is of other emotions "
             f"({', '.join(FIGURE_4_LABELS)}), so it does not stand beside this one."
         )
-    text = f"Beside it: figure 4 of {THE_PAPER}, the only one whose numbers were printed."
+    text = f"Beside it: figure 4 of {THE_PAPER}, the only one whose numbers are known here."
     protocol, corpus = run.summary["protocol"], run.summary["corpus"]
     if corpus != "rml" or not protocol.startswith("LOSO"):
         text += f" It is of LOSO on RML, not of {protocol} on {corpus}: compare the pattern only."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from page_reader import Page
 from run_folders import EMOTIONS, made_study
@@ -57,6 +58,14 @@ def test_epochs_are_counted_over_splits(tmp_path: Path) -> None:
         ["audio", "1", "3", "2", "2", "2", accuracy],
         ["fusion", "2", "3", "2", "2", "2", accuracy],
     ]
+
+
+def test_segments_dealt_out_to_several_splits_vote_together(tmp_path: Path) -> None:
+    made_study(tmp_path, networks=())
+    votes = page_of(tmp_path).tables["votes"]
+    predictions = pd.read_parquet(tmp_path / "predictions.parquet")
+    predictions.assign(split_id="all").to_parquet(tmp_path / "predictions.parquet")
+    assert page_of(tmp_path).tables["votes"] == votes
 
 
 def test_several_seeds_have_their_spread_and_each_clip_its_worst_result(tmp_path: Path) -> None:
