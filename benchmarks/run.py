@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "C4_fresh": scheduling.run_fresh,
     "broken_files": broken_files.run,
     "coverage": coverage.run,
+    "coverage_differences": coverage.run_differences,
     "demo": demo.run,
     "demo_search": search.run,
     "extraction": extraction.run,

@@ -12,7 +12,6 @@ from harness.leakage import LeakError
 from harness.predictions import predictions_of
 from harness.preparation import Preparations
 from harness.protocols import KFOLD
-from harness.report import print_summary
 from harness.search_config import SearchStudyConfig
 from harness.search_figures import draw_search
 from harness.search_inner import everything
@@ -33,6 +32,7 @@ from harness.study import (
     run_study,
     stage_seconds,
 )
+from harness.terminal import print_summary
 from pipelines.command_line import run_command
 from pipelines.config import compose_config, describe_settings
 from pipelines.errors import require

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness import provenance
 from harness.aggregate import aggregate
 from harness.config import StudyConfig, config_digest
 from harness.corpora import StudyCorpora, StudyData
@@ -18,14 +18,15 @@ from harness.divisions import check_divisible
 from harness.leakage import LeakError, check_fitted, check_plan, check_reads
 from harness.ledger import Ledger
 from harness.mlflow_study import StudyRecord
+from harness.page.attempt import draw
 from harness.predictions import predictions_of, split_figures
 from harness.preparation import Preparations, Prepared, feature_plan
-from harness.report import print_summary
 from harness.scheduling import run_jobs
 from harness.splits import Plan, Split, plan_splits, read_plan
+from harness.terminal import print_summary
 from harness.tracking import Tracker
 from pipelines.command_line import run_command
-from pipelines.config import CONF, compose_config, describe_settings, resolve, to_plain, to_yaml
+from pipelines.config import compose_config, describe_settings, resolve, to_plain, to_yaml
 from pipelines.errors import require
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
@@ -148,7 +149,7 @@ class Study:
                 **self.digests,
                 "protocol": self.config.protocol.label,
                 "corpus": self.data.corpus,
-                "git_commit": _git_commit(),
+                "git_commit": provenance.git_commit(),
                 "protocol_warning": "; ".join(warnings) or "none",
                 **self.config.tags,
             },
@@ -245,6 +246,8 @@ def run_study(
         todo = [s for s in plan.splits if not study.ledger.is_done(s.split_id, study.digest)]
         tracker = study.tracker(plan.warnings(study.data.clips))
         tracker.start()
+        if todo:
+            provenance.begin(study.folder, place=str(preparations.place), splits=len(todo))
         try:
             chosen = (
                 {split.split_id: Chosen(config) for split in plan.splits}
@@ -260,6 +263,8 @@ def run_study(
         except LeakError as error:
             tracker.fail(str(error))
             raise
+        if todo:
+            provenance.end(study.folder)
     # A search may have chosen to fuse whole clips in some splits: segments are not alike then.
     predicts = {found.config.predicts for found in chosen.values()} or {config.predicts}
     summary = aggregate(
@@ -277,6 +282,7 @@ def run_study(
     if search is not None:
         summary["search"] = search.section(study, plan)
         write_json(study.folder / "summary.json", summary)
+    draw(study.folder, reporter)
     tracker.finish(summary, [study.folder / name for name in ARTIFACTS])
     return Outcome(study.folder, summary, tracker)
 
@@ -365,14 +371,6 @@ def stage_seconds(folder: Path, reporter: Reporter) -> dict[str, float]:
     }
     write_json(path, total)
     return total
-
-
-def _git_commit() -> str:
-    command = ["git", "-C", str(CONF.parent), "rev-parse", "--short=12", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def study_command(
