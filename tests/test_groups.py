@@ -33,6 +33,7 @@ FILES = {
     "test_d": "import pytest\nmarked = pytest.mark.xdist_group('marked')\n"
     "@marked\ndef test_d1(): pass\ndef test_d2(): pass\n@marked\ndef test_d3(): pass\n",
 }
+TESTS = [f"test_{name}" for name in ("a1", "a3", "b1", "b2", "b3", "c1", "d1", "d2", "d3")]
 
 
 def test_what_shares_a_fixture_and_what_shares_a_file_runs_in_one_process(tmp_path: Path) -> None:
@@ -50,9 +51,7 @@ def test_what_shares_a_fixture_and_what_shares_a_file_runs_in_one_process(tmp_pa
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "made").read_text() == "once "
     ran = {name: (tmp_path / name).read_text().split() for name in ("gw0", "gw1")}
-    assert sorted(ran["gw0"] + ran["gw1"]) == sorted(
-        "test_a1 test_a3 test_b1 test_b2 test_b3 test_c1 test_d1 test_d2 test_d3".split()
-    )
+    assert sorted(ran["gw0"] + ran["gw1"]) == TESTS
     places = defaultdict(set)
     for worker, names in ran.items():
         for name in names:
