@@ -116,7 +116,7 @@ def test_the_default_study_leaves_one_subject_out() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("protocol=holdout", r"^protocol \(holdout\) must be one of: kfold, loso$"),
+        ("protocol=holdout", r"^protocol \(holdout\) must be one of: cross, kfold, loso$"),
         ("protocol.folds=1", r"^protocol\.folds \(1\) must be at least 2$"),
         (
             "protocol.units=clip",
