@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,8 @@ class MlflowStudy:
         # A server that does not answer is given up on after seconds, not MLflow's many minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        # stdout is for results: with --json a program reads it.
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         from mlflow import MlflowClient
 
         # Several studies may start on a store that is not there yet: one makes its tables.
@@ -103,21 +105,25 @@ class MlflowStudy:
         self._log_at_its_time(child, points)
         if entry.error or "error" in child.data.tags:
             self._client.set_tag(child.info.run_id, "error", entry.error[:LONGEST_TAG])
+        for name, value in entry.settings.items():
+            self._client.set_tag(child.info.run_id, f"chosen/{name}", str(value))
         status = "FINISHED" if entry.status == DONE else "FAILED"
         self._client.set_terminated(child.info.run_id, status=status)
 
     def finish(self, summary: Mapping[str, Any], artifacts: Sequence[Path]) -> None:
         """Write the figures and files of the study, and close the parent run."""
+        searched = {f"search/{key}": value for key, value in summary.get("search", {}).items()}
         points = [
             (key, float(value), 0)
-            for key, value in summary.items()
+            for key, value in [*summary.items(), *searched.items()]
             if isinstance(value, int | float) and not isinstance(value, bool)
         ]
         points += [
             (f"seconds/{stage.replace(' ', '_')}", float(value), 0)
             for stage, value in summary["seconds"].items()
         ]
-        self._log(self.parent, points, int(time.time() * 1000))
+        now = int(time.time() * 1000)
+        self._log(self.parent, points, lambda step: now)
         self._client.set_tag(self.parent, "complete", str(summary["complete"]).lower())
         told = "; ".join(summary["warnings"])
         self._client.set_tag(self.parent, "warnings", told[:LONGEST_TAG])
@@ -215,17 +221,20 @@ class MlflowStudy:
             self._client.log_inputs(self.parent, inputs)
 
     def _log_at_its_time(self, run: Any, points: Sequence[Point]) -> None:
-        """Log points whose time depends on the run and the step alone: MLflow keeps equal ones
+        """Log points whose times depend on the run and the step alone: MLflow keeps equal ones
         once.
         """
         start = int(run.info.start_time)
-        for step in sorted({point[2] for point in points}):
-            self._log(run.info.run_id, [p for p in points if p[2] == step], start + step)
+        self._log(run.info.run_id, points, lambda step: start + step)
 
-    def _log(self, run_id: str, points: Sequence[Point], time_ms: int) -> None:
+    def _log(self, run_id: str, points: Sequence[Point], time_of: Callable[[int], int]) -> None:
         from mlflow.entities import Metric
 
-        metrics = [Metric(k, v, time_ms, step) for k, v, step in points if math.isfinite(v)]
+        metrics = [
+            Metric(key, value, time_of(step), step)
+            for key, value, step in points
+            if math.isfinite(value)
+        ]
         for first in range(0, len(metrics), METRICS_PER_CALL):
             self._client.log_batch(run_id, metrics=metrics[first : first + METRICS_PER_CALL])
 

@@ -115,7 +115,7 @@ def compose_config(primary: str, schema: type[ConfigT], overrides: Sequence[str]
     if not isinstance(composed, schema):
         raise TypeError(f"conf/{primary}.yaml does not start from {schema.__name__}")
     if isinstance(composed, PipelineConfig):
-        _make_paths_absolute(composed)
+        make_paths_absolute(composed)
     return composed
 
 
@@ -126,7 +126,7 @@ def resolve(config: PipelineConfig) -> None:
     )
 
 
-def _make_paths_absolute(config: PipelineConfig) -> None:
+def make_paths_absolute(config: PipelineConfig) -> None:
     """Let every process find what the user named, whatever folder it works in."""
     for holder, name in (
         (config.paths, "data"),

@@ -50,6 +50,16 @@ class Fit:
     reads: dict[str, set[str]] = field(default_factory=dict)
     """Phase -> clips that it read: goes into checkpoints too, and is completed from them."""
     on_epoch: Callable[[Row], None]
+    halts: Callable[[Sequence[Row]], bool] = lambda curves: False
+    """Whether the split ends after these epochs of the network, because others do better."""
+
+
+class HaltedError(Exception):
+    """A split was ended before its time; what it had learned by then is in `curves`."""
+
+    def __init__(self, curves: Sequence[Row]) -> None:
+        super().__init__()
+        self.curves = list(curves)
 
 
 @dataclass
@@ -92,6 +102,7 @@ def fit(
     Raises:
         FloatingPointError: the training loss is no longer finite, or the validation loss never.
         MemoryError: not even a single item fits on the device.
+        HaltedError: `settings.halts` said so.
     """
     run = _Run(network, settings, rates)
     run.resume()
@@ -102,6 +113,8 @@ def fit(
         trained = run.train(batches(order))
         network.eval()
         run.note(trained, run.evaluate(validation()))
+        if settings.halts(run.fitted.curves):
+            raise HaltedError(run.fitted.curves)
         if settings.checkpoints.due:
             settings.checkpoints.save(settings.name, run.state())
     return run.finish()

@@ -57,8 +57,10 @@ def test_the_end_is_a_table_the_run_folder_and_the_way_to_mlflow(small_study: Sm
         assert re.search(rf"{subject}\W+6\W+[\d.]+ %\W+[\d.]+ %", said)
     assert re.search(r"pooled accuracy +[\d.]+ %", said)
     assert re.search(r"pooled UAR +[\d.]+ %", said)
-    assert re.search(r"mean over subjects +[\d.]+ % +\(95 % interval over 3 subjects", said)
-    assert "3 of 3 splits done, 18 of 18 clips used" in said
+    assert re.search(
+        r"mean over subjects +[\d.]+ % +\(t interval, nominal 95 % over 3 subjects", said
+    )
+    assert "3 of 3 splits done, 18 of 18 clips used, 3 subjects" in said
     assert re.search(r"run folder: .*small", said)
     assert re.search(r"mlflow ui --backend-store-uri sqlite:////.*mlflow.db --host 127.0.0.1", said)
 
