@@ -1,4 +1,4 @@
-"""Epochs of one network: train, score on the inner validation subject, keep the best epoch."""
+"""Epochs of one network: train, score on the inner validation subject, keep one of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from pipelines.checkpoints import Checkpoints, State
 from pipelines.split_task import Row
+from pipelines.training_config import BEST, LAST
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Fit:
     """`constant` learning rates, or `cosine`: falling to zero over the epochs."""
     patience: int
     """Epochs without a lower validation loss after which training stops."""
+    keep: str = BEST
+    """The `best` epoch by validation loss, or the `last` of all."""
     seed: int
     class_weights: Tensor | None
     device: torch.device
@@ -83,7 +86,8 @@ def fit(
 ) -> Fitted:
     """Train a network with Adam and leave it in the epoch with the lowest validation loss.
 
-    Without validation batches nothing can be chosen, and the last epoch is kept. A device that
+    Without validation batches nothing can be chosen, and the last epoch is kept; so it is where
+    the settings ask for it, and then validation is scored for the curves alone. A device that
     runs out of memory halves the items that pass at once; the gradients of the parts add up to
     those of the whole batch.
 
@@ -294,7 +298,7 @@ class _Run:
         }
         self.fitted.curves.append(row)
         self.settings.on_epoch(row)
-        if not held_out:
+        if not held_out or self.settings.keep == LAST:
             return
         self.has_validation = True
         if held_out["validation_loss"] < self.best_loss:
@@ -313,7 +317,7 @@ class _Run:
             self.best_state[name].copy_(value)
 
     def finish(self) -> Fitted:
-        """Leave the network in its best epoch."""
+        """Leave the network in the epoch that is kept."""
         self.network.eval()
         if math.isfinite(self.best_loss):
             if self.best_state is not None and self.fitted.chosen_epoch < self.epoch:

@@ -2,8 +2,8 @@
 
 Stage 1 trains the audio network and the visual network, each with its own softmax. Stage 2 trains
 the attention fusion on their frozen features. After every epoch the networks are scored on the
-inner validation subject; the epoch with the lowest validation loss is kept. Test clips are opened
-when nothing is left to choose, and their labels never arrive here.
+inner validation subject; the epoch with the lowest validation loss is kept, unless the last one is
+asked for. Test clips are opened when nothing is left to choose, and their labels never arrive here.
 """
 
 from __future__ import annotations
@@ -157,6 +157,7 @@ class SplitTraining:
             epochs=epochs,
             schedule=self.config.schedule,
             patience=self.config.patience,
+            keep=self.config.keep,
             seed=seed_for(self.task.seed, name, "fit"),
             class_weights=self.class_weights,
             device=self.device,
