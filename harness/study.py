@@ -13,9 +13,10 @@ from typing import Any
 from harness.aggregate import aggregate, predictions_of
 from harness.config import StudyConfig, config_digest
 from harness.leakage import check_fitted, check_plan, check_reads
-from harness.ledger import Ledger
+from harness.ledger import DONE, Ledger
 from harness.metrics import accuracy, unweighted_average_recall
 from harness.report import print_summary
+from harness.same_sound import same_sound
 from harness.scheduling import run_splits
 from harness.splits import Plan, Split, check_divisible, plan_splits
 from harness.tracking import Tracker
@@ -67,6 +68,7 @@ class Study:
             self.config.protocol,
             {clip_id: outcome.subject for clip_id, outcome in self.outcomes.items()},
             self.shards.contents,
+            same_sound(self.shards.sounds()),
         )
         # Held until this process ends: two drivers would train the same splits twice.
         self._claim = claim(self.folder / ".lock")
@@ -182,8 +184,8 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
         _train(study, plan, todo, tracker, reporter)
     for split in plan.splits:
         entry = study.ledger.entry(split.split_id)
-        if entry is not None:
-            check_reads(split, entry.reads)
+        if entry is not None and entry.status == DONE:
+            check_reads(split, entry.reads, fused=config.model.fuses)
             check_fitted(split, entry.fitted)
     summary = aggregate(
         study.folder,
