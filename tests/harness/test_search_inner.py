@@ -130,6 +130,7 @@ def entry(**reads: tuple[str, ...]) -> Entry:
     return Entry(
         split_id="trial001-inner1",
         status=DONE,
+        parameters={"audio": 1, "visual": 1, "fusion": 1},
         study_digest="d",
         reads={phase: list(clip_ids) for phase, clip_ids in reads.items()},
     )
