@@ -25,8 +25,9 @@ _NEIGHBOURS = 24
 of one file each is still paired with the next."""
 _COMPARED_AT_ONCE = 2**22
 """Words: bounds the memory of a comparison."""
-_LEAST_DISTINCT = 0.5
-"""Share of words that differ from each other: a steady tone is no recording of anything."""
+_REPEATS_AFTER, _REPEATS_FOR = 16, 24
+"""Words: a sound that comes again so much later, for so long, is a tone or the mains' hum. Two
+clips may hold it and be no copies of each other."""
 _Integers = npt.NDArray[np.int64]
 
 
@@ -88,6 +89,7 @@ class _Sounds:
         audible = self.words != SILENCE
         self.audible = np.add.reduceat(audible, self.starts).astype(np.int64)
         self.longest = int(self.lengths.max())
+        self._repeating: dict[int, bool] = {}
 
     def proposed(self) -> tuple[_Integers, _Integers, _Integers]:
         """Return first clips, second clips and the shifts at which they have words in common."""
@@ -138,15 +140,25 @@ class _Sounds:
             share = differing / np.maximum(BITS * words, 1)
             alike = (words >= least[some]) & (share <= most_bits_differ(words))
             for index in np.flatnonzero(alike):
-                if self._distinct(a[index], length[some[index]]) >= _LEAST_DISTINCT:
-                    number = some[index]
-                    yield (
-                        int(one[number]),
-                        int(other[number]),
-                        int(shifts[number]),
-                        int(words[index]),
-                        float(share[index]),
-                    )
+                number = some[index]
+                clips = int(one[number]), int(other[number])
+                if not (self.repeats(clips[0]) or self.repeats(clips[1])):
+                    yield *clips, int(shifts[number]), int(words[index]), float(share[index])
+
+    def repeats(self, clip: int) -> bool:
+        """Whether a clip's sound is like itself at another time, and so like no one recording."""
+        if clip not in self._repeating:
+            self._repeating[clip] = self._repeats(int(self.starts[clip]), int(self.lengths[clip]))
+        return self._repeating[clip]
+
+    def _repeats(self, start: int, length: int) -> bool:
+        after = np.arange(_REPEATS_AFTER, length - _REPEATS_FOR + 1)
+        if not len(after):
+            return False
+        begin = np.full(len(after), start)
+        words, differing = self._compare(begin, begin + after, length - after)
+        alike = differing <= BITS * words * most_bits_differ(words)
+        return bool(np.any(alike & (words >= _REPEATS_FOR)))
 
     def _compare(
         self, a: _Integers, b: _Integers, length: _Integers
@@ -165,8 +177,3 @@ class _Sounds:
             np.add.reduceat(both.astype(np.int64), first),
             np.add.reduceat(bits.astype(np.int64), first),
         )
-
-    def _distinct(self, start: int, length: int) -> float:
-        words = self.words[start : start + length]
-        words = words[words != SILENCE]
-        return len(np.unique(words)) / len(words)

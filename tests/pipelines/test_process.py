@@ -242,7 +242,7 @@ def test_what_it_sounds_like_is_kept_with_a_clips_shards(done: Processed) -> Non
     assert row["clip_id"] == "s01/anger_1"
     with av.open(done.clip.path) as container:
         blocks = [block.to_ndarray()[0] for block in container.decode(audio=0)]
-    samples = (np.concatenate(blocks) / 2**15).astype(np.float32)
+    samples = np.concatenate(blocks).astype(np.float32) / np.float32(2**15)
     assert row["words"] == fingerprint(samples, 16000).tolist()
     assert len(row["words"]) > 100
 
