@@ -16,12 +16,14 @@ from harness.config import StudyConfig, config_digest
 from harness.corpora import StudyCorpora, StudyData
 from harness.divisions import check_divisible
 from harness.leakage import LeakError, check_fitted, check_plan, check_reads
-from harness.ledger import Ledger
+from harness.ledger import DONE, Ledger
 from harness.mlflow_study import StudyRecord
 from harness.page.attempt import draw
 from harness.predictions import predictions_of, split_figures
 from harness.preparation import Preparations, Prepared, feature_plan
+from harness.same_sound import same_sound
 from harness.scheduling import run_jobs
+from harness.sentences import sentence_overlap
 from harness.splits import Plan, Split, plan_splits, read_plan
 from harness.terminal import print_summary
 from harness.tracking import Tracker
@@ -85,6 +87,7 @@ class Study:
             protocol,
             {clip_id: clip.subject for clip_id, clip in data.clips.items()},
             self.shards.contents,
+            same_sound(self.shards.sounds()),
         )
         self.claim_folder(plan.warnings(data.clips))
         plan.write(self.folder / "plan.json")
@@ -257,8 +260,9 @@ def run_study(
             _train(study, plan, todo, chosen, preparations, tracker)
             for split in plan.splits:
                 entry = study.ledger.entry(split.split_id)
-                if entry is not None:
-                    check_reads(split, entry.reads)
+                if entry is not None and entry.status == DONE:
+                    fused = chosen[split.split_id].config.model.fuses
+                    check_reads(split, entry.reads, fused=fused)
                     check_fitted(split, entry.fitted)
         except LeakError as error:
             tracker.fail(str(error))
@@ -278,6 +282,9 @@ def run_study(
         digests=study.digests,
         seconds=stage_seconds(study.folder, reporter),
         warnings=study.warnings(plan),
+        sentence_overlap=sentence_overlap(
+            plan, {clip_id: clip.sentence for clip_id, clip in study.data.clips.items()}
+        ),
     )
     if search is not None:
         summary["search"] = search.section(study, plan)

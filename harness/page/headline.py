@@ -11,6 +11,7 @@ from harness.page.run_folder import RunFolder
 from harness.page.tables import NOTE, PERCENT, Column, Table
 
 OF_A_SPLIT = re.compile(r"split ([^:]+): (.*)", re.DOTALL)
+NO_WIDTH = 1e-9
 OURS = "harness"
 """`system` of a study whose models were trained here."""
 NAMED = 3
@@ -88,7 +89,7 @@ def _interval(run: RunFolder) -> str:
     low, high = run.summary["ci95_low"], run.summary["ci95_high"]
     if low is None:
         return "one subject gives no interval"
-    if low == high:
+    if high - low < NO_WIDTH:
         return "no interval: all subjects are alike"
     return f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
 
@@ -109,14 +110,21 @@ def _meaning(run: RunFolder, cautions: Sequence[str]) -> str:
     if run.done and not cautions:
         text += ", by models that were not trained on the people tested"
     text += "."
-    if summary["ci95_low"] != summary["ci95_high"]:
-        text += " The interval is nominal, a t interval over the subjects."
+    text += f" The interval: {_label(run)}."
     if summary["clip_accuracy_all"] != summary["clip_accuracy"]:
         text += (
             f" With the clips that have no prediction counted as not recognised, "
             f"{100 * summary['clip_accuracy_all']:.1f} % of all {summary['clips']} clips are right."
         )
     return text
+
+
+def _label(run: RunFolder) -> str:
+    """Return how the headline's interval is made and is to be read."""
+    for interval in run.summary.get("intervals", ()):
+        if interval["of"] == "clip_accuracy_subject_mean":
+            return f"{interval['method']}, {interval['label']}"
+    return "t interval, nominal 95 % over the subjects"
 
 
 def _facts(run: RunFolder) -> list[tuple[str, str]]:
@@ -142,7 +150,7 @@ def _figures(run: RunFolder) -> Table:
             summary["clip_accuracy_subject_mean"],
             summary["ci95_low"],
             summary["ci95_high"],
-            "accuracy of each subject, averaged; t interval over subjects",
+            f"accuracy of each subject, averaged; {_label(run)}",
         ],
     ]
     pooled = [i for i in summary.get("intervals", ()) if i["of"] == "clip_accuracy"]

@@ -51,7 +51,7 @@ def votes_section(run: RunFolder) -> Section | None:
         + (f", of which {int(ties.right.sum())} came out right" if len(ties) else "")
         + ". A tie goes to the tied emotion with the highest summed probability.",
     ]
-    if "clip_accuracy_by_mean" in run.summary:
+    if run.summary.get("clip_accuracy_by_mean") is not None:
         by_mean, by_vote = run.summary["clip_accuracy_by_mean"], run.summary["clip_accuracy"]
         text.append(
             f"By the highest mean probability in place of the vote {100 * by_mean:.1f} % would be "

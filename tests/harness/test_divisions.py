@@ -181,7 +181,7 @@ def test_each_segment_is_tested_once_and_never_by_what_learned_from_it() -> None
 @pytest.mark.parametrize("unit", ["clip", "subject", "segment"])
 def test_each_repeat_draws_other_folds_and_tests_each_clip_again(unit: str) -> None:
     clips = clips_of(subjects=6)
-    folds = {"kind": "kfold", "unit": unit, "folds": 3}
+    folds: dict[str, Any] = {"kind": "kfold", "unit": unit, "folds": 3}
     plan = plan_of(clips, **folds, repeats=2)
     assert len(plan.splits) == 6
     assert len({split.split_id for split in plan.splits}) == 6

@@ -57,6 +57,7 @@ def test_the_headline_is_the_mean_over_subjects_with_its_interval(
     assert page.by_id["headline"] == f"{percent(summary['clip_accuracy_subject_mean'])} %"
     low, high = percent(summary["ci95_low"]), percent(summary["ci95_high"])
     assert page.by_id["interval"] == f"95 % interval {low} to {high} %"
+    assert f"The interval: t interval, {summary['intervals'][0]['label']}." in page.text
     assert f"{percent(summary['clip_accuracy_all'])} % of all 37 clips are right" in page.text
     assert page.text.count("class fear is missing") == 1
     assert "2 splits (a, b): class fear is missing" in page.text
@@ -266,6 +267,13 @@ def test_a_summary_of_an_earlier_version_has_a_page(tmp_path: Path) -> None:
     names = [row[0] for row in page.tables["headline"]]
     assert names.count("pooled accuracy") == 1
     assert "weighted F1" not in names
+
+
+def test_subjects_that_are_all_alike_give_no_interval(tmp_path: Path) -> None:
+    summary = made_study(tmp_path, networks=())
+    mean = summary["clip_accuracy_subject_mean"]
+    rewrite(tmp_path, ci95_low=mean, ci95_high=mean)
+    assert page_of(tmp_path).by_id["interval"] == "no interval: all subjects are alike"
 
 
 def test_one_subject_has_no_interval_and_many_have_figures_that_fit_a_page(tmp_path: Path) -> None:

@@ -159,6 +159,21 @@ def test_a_wrong_search_is_refused_in_one_line_before_any_work(
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("search=demo", "error: search is of another command"),
+        ("profile=demo_search", "error: profile=demo_search sets search, which is of another"),
+    ],
+)
+def test_other_commands_say_what_is_of_a_search(
+    forked_commands: ForkedCommands, tmp_path: Path, override: str, said: str
+) -> None:
+    done = forked_commands.run("harness.loso", override, cwd=tmp_path)
+    assert (done.status, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(said)
+
+
 def test_help_shows_examples_and_the_settings_of_a_search(
     forked_commands: ForkedCommands, tmp_path: Path
 ) -> None:

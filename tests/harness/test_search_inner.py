@@ -11,7 +11,7 @@ from harness.leakage import LeakError
 from harness.ledger import DONE, Entry
 from harness.protocols import ProtocolConfig
 from harness.search_guard import check_inner_plan, check_inner_reads
-from harness.search_splits import everything, inner_plan
+from harness.search_inner import everything, inner_plan
 from harness.splits import Plan, Split, plan_splits
 from pipelines.errors import UsageError
 from pipelines.records import Clip
@@ -130,6 +130,7 @@ def entry(**reads: tuple[str, ...]) -> Entry:
     return Entry(
         split_id="trial001-inner1",
         status=DONE,
+        parameters={"audio": 1, "visual": 1, "fusion": 1},
         study_digest="d",
         reads={phase: list(clip_ids) for phase, clip_ids in reads.items()},
     )
