@@ -22,6 +22,7 @@ from benchmarks import (
     preprocessing,
     rivals,
     scheduling,
+    search,
     study_memory,
     vad,
 )
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "coverage": coverage.run,
     "coverage_differences": coverage.run_differences,
     "demo": demo.run,
+    "demo_search": search.run,
     "extraction": extraction.run,
     "faces": faces.run,
     "preprocessing_memory": preprocessing.memory,

@@ -34,7 +34,7 @@ class Judged:
     digests: Mapping[str, str]
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
-    sentence_overlap: Mapping[str, Any] | None = None
+    sentence_overlap: float | None = None
     system: str = "harness"
     """Who predicted: the `harness`, or an `external` system."""
 
@@ -51,7 +51,7 @@ def aggregate(
     digests: Mapping[str, str],
     seconds: Mapping[str, float],
     warnings: Sequence[str],
-    sentence_overlap: Mapping[str, Any] | None = None,
+    sentence_overlap: float | None = None,
 ) -> dict[str, Any]:
     """Write predictions.parquet, segment_predictions.parquet and summary.json of a study.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.config import StudyConfig
 from harness.external import score
+from harness.page.attempt import draw
 from harness.terminal import print_summary
 from pipelines.command_line import run_command
 from pipelines.config import compose_config, describe_settings
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run(options: argparse.Namespace, reporter: Reporter) -> int:
         config = compose_config("study", StudyConfig, options.overrides)
         scored = score(options.predictions, config)
+        draw(scored.folder, reporter)
         if options.json:
             print(json.dumps(scored.summary, sort_keys=True))
         else:

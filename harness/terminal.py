@@ -27,6 +27,8 @@ def print_summary(summary: Mapping[str, Any], folder: Path, tracker: Tracker | N
         console.print()
         console.print(_subgroups(summary["subgroups"]))
     console.print(f"\nrun folder: {folder}", markup=False)
+    if (page := folder / "report.html").exists():
+        console.print(f"the page:   {page}", markup=False)
     if tracker and (command := tracker.browse_command()):
         console.print(f"browse it:  {command}", markup=False)
 
