@@ -49,7 +49,8 @@ class RunResults:
     @property
     def protocol_warnings(self) -> list[str]:
         """What must stand beside its numbers."""
-        return [text for text in self.summary.get("warnings", ()) if text.startswith(MARKED)]
+        told = [text for text in self.summary.get("warnings", ()) if text.startswith(MARKED)]
+        return list(dict.fromkeys([*self.summary.get("protocol_warnings", ()), *told]))
 
     def labels(self, clip_ids: Sequence[str]) -> tuple[list[str], list[str], list[float]]:
         """Return true and predicted label and weight of each prediction: a clip counts once."""
