@@ -19,6 +19,7 @@ from harness.leakage import check_plan
 from harness.prediction_file import PredictionFile, read_prediction_file
 from harness.protocols import CROSS, KFOLD
 from harness.run_results import few
+from harness.sentences import sentence_overlap
 from harness.splits import SEGMENT, Plan, plan_splits
 from pipelines.clip_files import content_digests
 from pipelines.config import to_plain, to_yaml
@@ -104,6 +105,7 @@ def score(path: Path, config: StudyConfig) -> Scored:
         predicts="clip",
         digests=digests,
         warnings=[*plan.warnings(clips), NOT_KNOWN, *remarks, *file.remarks],
+        sentence_overlap=sentence_overlap(plan, {c: clip.sentence for c, clip in clips.items()}),
         system=EXTERNAL,
     )
     name = config.name or f"{_file_name(path.stem)}-{protocol.kind}-{digest_of(digests)[:8]}"

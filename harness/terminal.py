@@ -159,6 +159,11 @@ def _headline(summary: Mapping[str, Any]) -> list[str]:
         f"majority class         {percent(summary['majority_class_rate'])}  "
         f"({summary['majority_class']} each time; UAR by chance {percent(summary['chance'])})"
     )
+    if summary["sentence_overlap"] is not None:
+        lines.append(
+            f"known sentences        {percent(summary['sentence_overlap'])}  "
+            "(of the test clips say what a training clip says too)"
+        )
     return lines + _spreads(summary)
 
 
