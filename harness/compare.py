@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.comparison import compare, describe
-from harness.comparison_tables import print_comparison
+from harness.comparing.comparison import compare, describe
+from harness.comparing.run_results import read_run
+from harness.comparing.tables import print_comparison
 from harness.literature import NOTES, published_rows
 from harness.published import PUBLISHED
-from harness.run_results import read_run
 from pipelines.command_line import run_command
 from pipelines.errors import require
 from pipelines.progress import Reporter

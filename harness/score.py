@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.config import StudyConfig
-from harness.external import score
 from harness.page.attempt import draw
+from harness.scoring.external import score
 from harness.terminal import print_summary
 from pipelines.command_line import run_command
 from pipelines.config import compose_config, describe_settings

@@ -12,14 +12,14 @@ from harness.leakage import LeakError
 from harness.predictions import predictions_of
 from harness.preparation import Preparations
 from harness.protocols import KFOLD
-from harness.search_config import SearchStudyConfig
-from harness.search_figures import draw_search
-from harness.search_inner import everything
-from harness.search_report import NO_TEST, print_nested, print_plain
-from harness.search_results import Choice, choice_of, gap_of, plain, stability_of
-from harness.search_rounds import open_searches, run_searches
-from harness.search_space import space_of, with_settings
-from harness.split_search import LOST, SplitSearch, score_of
+from harness.searching.config import SearchStudyConfig
+from harness.searching.figures import draw_search
+from harness.searching.inner import everything
+from harness.searching.report import NO_TEST, print_nested, print_plain
+from harness.searching.results import Choice, choice_of, gap_of, plain, stability_of
+from harness.searching.rounds import open_searches, run_searches
+from harness.searching.space import space_of, with_settings
+from harness.searching.split_search import LOST, SplitSearch, score_of
 from harness.splits import CLIP, Plan, Split
 from harness.study import (
     ALL_DONE,

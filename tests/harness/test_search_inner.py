@@ -10,8 +10,8 @@ import pytest
 from harness.leakage import LeakError
 from harness.ledger import DONE, Entry
 from harness.protocols import ProtocolConfig
-from harness.search_guard import check_inner_plan, check_inner_reads
-from harness.search_inner import everything, inner_plan
+from harness.searching.guard import check_inner_plan, check_inner_reads
+from harness.searching.inner import everything, inner_plan
 from harness.splits import Plan, Split, plan_splits
 from pipelines.errors import UsageError
 from pipelines.records import Clip

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from harness.search_config import SearchStudyConfig
-from harness.search_space import space_of, with_settings
+from harness.searching.config import SearchStudyConfig
+from harness.searching.space import space_of, with_settings
 from pipelines.config import compose_config
 from pipelines.errors import UsageError
 

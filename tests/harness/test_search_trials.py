@@ -13,11 +13,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.ledger import DONE, FAILED, HALTED, Entry
-from harness.search_config import HalvingConfig
-from harness.search_halving import loss_at, rungs_of, worst_to_go_on
-from harness.search_results import Choice, gap_of, optimism_of_choosing, stability_of
-from harness.search_space import Value
-from harness.search_trials import MAXIMIZE, best_of, ended, open_storage, propose
+from harness.searching.config import HalvingConfig
+from harness.searching.halving import loss_at, rungs_of, worst_to_go_on
+from harness.searching.results import Choice, gap_of, optimism_of_choosing, stability_of
+from harness.searching.space import Value
+from harness.searching.trials import MAXIMIZE, best_of, ended, open_storage, propose
 from harness.trial import Rung
 from pipelines.split_task import Row
 

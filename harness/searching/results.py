@@ -13,8 +13,8 @@ import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.search_space import Space, Value
-from harness.split_search import SplitSearch, name_of
+from harness.searching.space import Space, Value
+from harness.searching.split_search import SplitSearch, name_of
 from pipelines.split_task import seed_for
 
 RESAMPLES = 2000

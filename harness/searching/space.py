@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 
 from harness.config import WITHOUT_EFFECT, StudyConfig
-from harness.search_config import SearchStudyConfig
+from harness.searching.config import SearchStudyConfig
 from pipelines.config import make_paths_absolute, resolve, settings_of
 from pipelines.errors import UsageError, require
 

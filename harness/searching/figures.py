@@ -11,7 +11,7 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.search_trials import merged
+from harness.searching.trials import merged
 from pipelines.storage import write_whole
 
 FIGURES = ("search_history", "search_importance", "search_parallel")

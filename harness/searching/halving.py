@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.ledger import DONE, HALTED, Entry
-from harness.search_config import HalvingConfig
+from harness.searching.config import HalvingConfig
 from harness.trial import Rung, lowest_loss
 
 

@@ -17,7 +17,7 @@ from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from harness.search_space import Space, Value
+from harness.searching.space import Space, Value
 from pipelines.split_task import seed_for
 from pipelines.storage import write_whole
 

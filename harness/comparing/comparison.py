@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.comparing.pairing import shared_clips
+from harness.comparing.run_results import RunResults, few
 from harness.figures import FEW, ends
 from harness.metrics import accuracy, unweighted_average_recall
-from harness.pairing import shared_clips
-from harness.run_results import RunResults, few
 from harness.significance import Test, holm, mcnemar, paired_permutation
 from harness.statistics import paired_bootstrap, paired_t_interval, t_interval
 from pipelines.split_task import seed_for

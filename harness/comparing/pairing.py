@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.run_results import RunResults, few
+from harness.comparing.run_results import RunResults, few
 from pipelines.errors import UsageError, require
 
 

@@ -14,11 +14,11 @@ from harness.metrics import accuracy, unweighted_average_recall
 from harness.predictions import predictions_of
 from harness.preparation import Preparations
 from harness.scheduling import Job
-from harness.search_config import SearchStudyConfig
-from harness.search_guard import check_inner_reads
-from harness.search_halving import rungs_of
-from harness.search_space import Space, Value, with_settings
-from harness.search_trials import best_of, ended, propose
+from harness.searching.config import SearchStudyConfig
+from harness.searching.guard import check_inner_reads
+from harness.searching.halving import rungs_of
+from harness.searching.space import Space, Value, with_settings
+from harness.searching.trials import best_of, ended, propose
 from harness.splits import Plan, Split
 from harness.study import Study
 from harness.trial import Rung, lowest_loss

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.aggregate import Judged, summarise
+from harness.comparing.run_results import few
 from harness.config import StudyConfig
 from harness.corpora import StudyCorpora
 from harness.divisions import check_divisible
 from harness.leakage import check_plan
-from harness.prediction_file import PredictionFile, read_prediction_file
 from harness.protocols import CROSS, KFOLD
-from harness.run_results import few
+from harness.scoring.prediction_file import PredictionFile, read_prediction_file
 from harness.sentences import sentence_overlap
 from harness.splits import SEGMENT, Plan, plan_splits
 from pipelines.clip_files import content_digests

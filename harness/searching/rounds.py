@@ -8,12 +8,12 @@ import optuna
 
 from harness.preparation import Preparations
 from harness.scheduling import Job, run_jobs
-from harness.search_config import SearchStudyConfig
-from harness.search_guard import check_inner_plan
-from harness.search_inner import inner_plan
-from harness.search_space import space_of, with_settings
-from harness.search_trials import MAXIMIZE, open_storage
-from harness.split_search import Proposal, SplitSearch, name_of
+from harness.searching.config import SearchStudyConfig
+from harness.searching.guard import check_inner_plan
+from harness.searching.inner import inner_plan
+from harness.searching.space import space_of, with_settings
+from harness.searching.split_search import Proposal, SplitSearch, name_of
+from harness.searching.trials import MAXIMIZE, open_storage
 from harness.splits import Split
 from harness.study import Study
 from pipelines.progress import Stage

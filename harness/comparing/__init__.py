@@ -1,0 +1,1 @@
+"""Studies side by side: what `python -m harness.compare` is made of."""

@@ -1,0 +1,1 @@
+"""Predictions made elsewhere: what `python -m harness.score` is made of."""
