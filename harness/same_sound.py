@@ -23,11 +23,11 @@ _LEAST_ALIKE = 2
 _NEIGHBOURS = 24
 """Occurrences of a word that each one is paired with: some words are everybody's. Of many copies
 of one file each is still paired with the next."""
-_COMPARED_AT_ONCE = 2**22
+_COMPARED_AT_ONCE = 2**20
 """Words: bounds the memory of a comparison."""
-_REPEATS_AFTER, _REPEATS_FOR = 16, 24
-"""Words: a sound that comes again so much later, for so long, is a tone or the mains' hum. Two
-clips may hold it and be no copies of each other."""
+_REPEATS_AFTER, _REPEATS_FOR = range(16, 256), 24
+"""Words: a sound that comes again so much later, for at least so long, is a tone or the mains'
+hum. Two clips may hold it and be no copies of each other."""
 _Integers = npt.NDArray[np.int64]
 
 
@@ -152,13 +152,16 @@ class _Sounds:
         return self._repeating[clip]
 
     def _repeats(self, start: int, length: int) -> bool:
-        after = np.arange(_REPEATS_AFTER, length - _REPEATS_FOR + 1)
-        if not len(after):
-            return False
-        begin = np.full(len(after), start)
-        words, differing = self._compare(begin, begin + after, length - after)
-        alike = differing <= BITS * words * most_bits_differ(words)
-        return bool(np.any(alike & (words >= _REPEATS_FOR)))
+        for after in _REPEATS_AFTER:
+            if length - after < _REPEATS_FOR:
+                break
+            words, differing = self._compare(
+                np.array([start]), np.array([start + after]), np.array([length - after])
+            )
+            few = differing <= BITS * words * most_bits_differ(words)
+            if words[0] >= _REPEATS_FOR and few[0]:
+                return True
+        return False
 
     def _compare(
         self, a: _Integers, b: _Integers, length: _Integers
