@@ -33,7 +33,7 @@ def leave_part(study: SmallStudy, data: Path, missing: int) -> None:
     shards = data / "shards" / study.shards.name
     shutil.copytree(study.shards, shards, ignore=shutil.ignore_patterns("manifest.json", ".lock"))
     for outcome in sorted((shards / "outcomes").iterdir())[CLIPS - missing :]:
-        for table in ("frames", "segments", "outcomes"):
+        for table in ("frames", "segments", "sounds", "outcomes"):
             (shards / table / outcome.name).unlink()
 
 
