@@ -46,6 +46,7 @@ def config_digest(config: StudyConfig) -> str:
     if weights.is_file():
         model["weights"] = content_digest(weights)
     del model["weights_sha256"]  # the content of the file counts, asked for or not
+    del model["keep"]
     model["source"] = source_digest(config.model.backbone)
     value: dict[str, Any] = {
         "shards": settings_of(config),
