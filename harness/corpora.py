@@ -28,6 +28,8 @@ class StudyData:
     """All clips by id, usable or not."""
     other_corpus: frozenset[str] = frozenset()
     """Those that a model of the other corpus is tested on."""
+    datasets: tuple[Mapping[str, str], ...] = ()
+    """The corpora as {name, digest, source}."""
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -92,6 +94,7 @@ class StudyCorpora:
                 corpus=self.plan.listing.name,
                 shards=shards,
                 clips={clip.clip_id: clip for clip in self.plan.clips},
+                datasets=(_dataset(self.plan, shards),),
             )
         return _joined(self.plan, shards, self.other, prepare(self.other, place, reporter), self)
 
@@ -120,6 +123,14 @@ def _label_map(
         f"belong together, as in 'protocol.labels={{{to_map[0]}: {known[0]}}}'",
     )
     return labels
+
+
+def _dataset(plan: CorpusPlan, shards: ShardSet) -> dict[str, str]:
+    return {
+        "name": plan.listing.name,
+        "digest": shards.digest,
+        "source": str(plan.config.corpus.root),
+    }
 
 
 def _joined(
@@ -178,6 +189,7 @@ def _joined(
         shards=joint,
         clips=clips,
         other_corpus=frozenset(other_ids),
+        datasets=(_dataset(plan, shards), _dataset(other, tested)),
         warnings=(
             f"{count} clips of {other_name} show what {name} does not teach "
             f"({', '.join(left_out)}): they are not tested",

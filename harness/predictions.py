@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from harness.metrics import accuracy, unweighted_average_recall
 from harness.voting import majority_vote
 from pipelines.records import Clip, Prediction
 
@@ -75,6 +78,24 @@ def predictions_table(predictions: Sequence[Prediction], classes: Sequence[str])
     for label in classes:
         columns[f"p_{label}"] = [row.probabilities[label] for row in predictions]
     return pa.table(columns)
+
+
+def read_predictions(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a predictions.parquet; none where a study has no finished split."""
+    return pq.read_table(path).to_pylist() if path.exists() else []
+
+
+def split_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the test figures of one split's predictions, as MLflow gets them."""
+    if not rows:
+        return {}
+    true = [row["emotion"] for row in rows]
+    predicted = [row["predicted"] for row in rows]
+    return {
+        "test/clip_accuracy": accuracy(true, predicted),
+        "test/uar": unweighted_average_recall(true, predicted),
+        "test/clips": float(len(rows)),
+    }
 
 
 def weights_of(predictions: Sequence[Prediction]) -> list[float]:

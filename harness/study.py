@@ -6,7 +6,7 @@ import argparse
 import json
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from harness.aggregate import aggregate
 from harness.config import StudyConfig, config_digest
 from harness.corpora import StudyCorpora, StudyData
 from harness.divisions import check_divisible
-from harness.leakage import check_fitted, check_plan, check_reads
+from harness.leakage import LeakError, check_fitted, check_plan, check_reads
 from harness.ledger import Ledger
-from harness.metrics import accuracy, unweighted_average_recall
-from harness.predictions import predictions_of
+from harness.mlflow_study import StudyRecord
+from harness.predictions import predictions_of, split_figures
 from harness.report import print_summary
 from harness.scheduling import run_splits
 from harness.splits import Plan, Split, plan_splits, read_plan
@@ -31,10 +31,22 @@ from pipelines.networks.backbone import backbone_class, build_backbone
 from pipelines.networks.frozen import LAYERS
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
+from pipelines.shard_tables import write_outcomes
 from pipelines.storage import claim, digest_of, require_folder, write_json, write_text
 from pipelines.trunk_recipe import TrunkRecipe
 
 ALL_DONE, SOME_FAILED = 0, 1
+ARTIFACTS = (
+    "config.yaml",
+    "plan.json",
+    "predictions.parquet",
+    "summary.json",
+    "outcomes.csv",
+    "report.html",
+    "tables",
+    "figures",
+)
+"""Of a study's folder: what MLflow gets to keep, where it is there."""
 VOICELESS_SHARE = 0.05
 """Above this share of clips without a found voice, a study warns."""
 
@@ -94,7 +106,8 @@ class Study:
                     f"name ({self.name}) is taken: {self.folder} holds a study with another "
                     f"{key.replace('_digest', '')}; choose another name, or remove that folder",
                 )
-        write_json(mark, {"name": self.name, **self.digests})
+        write_json(mark, {**self.digests, **asdict(self.record(plan))})
+        write_outcomes(self.folder / "outcomes.csv", self.shards.outcomes)
         write_text(self.folder / "config.yaml", to_yaml(self.config))
         plan.write(self.folder / "plan.json")
         return plan
@@ -115,13 +128,7 @@ class Study:
         """Return the test figures of one finished split."""
         segments = self.ledger.segments([split.split_id])
         predictions = predictions_of(segments, self.data.clips, self.classes)
-        true = [row.emotion for row in predictions]
-        predicted = [row.predicted for row in predictions]
-        return {
-            "test/clip_accuracy": accuracy(true, predicted),
-            "test/uar": unweighted_average_recall(true, predicted),
-            "test/clips": float(len(true)),
-        }
+        return split_figures([vars(row) for row in predictions])
 
     @property
     def places(self) -> ClipPlaces:
@@ -142,6 +149,21 @@ class Study:
         if self.features is None or not standardised:
             return None
         return self.features.recipe
+
+    def record(self, plan: Plan) -> StudyRecord:
+        """Return what MLflow is told of the study before it has any result."""
+        return StudyRecord(
+            name=self.name,
+            tags={
+                **self.digests,
+                "protocol": self.config.protocol.label,
+                "corpus": self.data.corpus,
+                "git_commit": _git_commit(),
+                "protocol_warning": "; ".join(plan.warnings(self.data.clips)) or "none",
+            },
+            parameters=self.parameters(),
+            datasets=self.data.datasets,
+        )
 
     def parameters(self) -> dict[str, Any]:
         """Return the settings that people filter runs by."""
@@ -186,16 +208,22 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
         study = Study(config, corpora.prepare(place, reporter), features)
         plan = study.open_folder()
         todo = [s for s in plan.splits if not study.ledger.is_done(s.split_id, study.digest)]
-        tracker = _tracker(study, plan)
-        tracker.start(study.parameters())
+        tracker = Tracker(
+            config.tracking, runs=Path(config.paths.runs).absolute(), record=study.record(plan)
+        )
+        tracker.start()
         if todo and features is not None:
             extract_features(features, study.shards, config, place, reporter)
         _train(study, plan, todo, tracker, reporter)
-    for split in plan.splits:
-        entry = study.ledger.entry(split.split_id)
-        if entry is not None:
-            check_reads(split, entry.reads)
-            check_fitted(split, entry.fitted)
+    try:
+        for split in plan.splits:
+            entry = study.ledger.entry(split.split_id)
+            if entry is not None:
+                check_reads(split, entry.reads)
+                check_fitted(split, entry.fitted)
+    except LeakError as error:
+        tracker.fail(str(error))
+        raise
     summary = aggregate(
         study.folder,
         plan=plan,
@@ -208,8 +236,7 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
         seconds=_stage_seconds(study.folder, reporter),
         warnings=study.warnings(plan),
     )
-    files = ("config.yaml", "plan.json", "predictions.parquet", "summary.json")
-    tracker.finish(summary, [study.folder / name for name in files])
+    tracker.finish(summary, [study.folder / name for name in ARTIFACTS])
     return Outcome(study.folder, summary, tracker)
 
 
@@ -232,7 +259,7 @@ def _train(
         if entry is None:
             return
         done = study.ledger.is_done(split.split_id, study.digest)
-        tracker.split(split, entry, study.figures(split) if done else {}, study.parameters())
+        tracker.split(split, entry, study.figures(split) if done else {})
 
     for split in plan.splits:
         if split not in todo:
@@ -284,22 +311,6 @@ def _stage_seconds(folder: Path, reporter: Reporter) -> dict[str, float]:
     }
     write_json(path, total)
     return total
-
-
-def _tracker(study: Study, plan: Plan) -> Tracker:
-    protocol = study.config.protocol
-    return Tracker(
-        study.config.tracking,
-        runs=Path(study.config.paths.runs),
-        study=study.name,
-        tags={
-            **study.digests,
-            "protocol": protocol.label,
-            "corpus": study.data.corpus,
-            "git_commit": _git_commit(),
-            "protocol_warning": "; ".join(plan.warnings(study.data.clips)) or "none",
-        },
-    )
 
 
 def _git_commit() -> str:

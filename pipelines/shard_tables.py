@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pyarrow import csv
 
-from pipelines.records import CROP_SIZE, FRAMES_PER_SEGMENT, Segment
+from pipelines.records import CROP_SIZE, FRAMES_PER_SEGMENT, ClipOutcome, Segment
+from pipelines.storage import Location, write_whole
 
 FRAMES_SCHEMA = pa.schema(
     [
@@ -109,6 +111,12 @@ def segments_table(segments: Sequence[Segment]) -> pa.Table:
         ],
         schema=segments_schema(mfcc.shape[1:]),
     )
+
+
+def write_outcomes(path: Location, outcomes: Sequence[ClipOutcome]) -> None:
+    """Write what became of each clip as CSV, for people."""
+    table = pa.Table.from_pylist([asdict(outcome) for outcome in outcomes], schema=OUTCOMES_SCHEMA)
+    write_whole(path, lambda target: csv.write_csv(table, target))
 
 
 def image_shape(schema: pa.Schema) -> tuple[int, ...]:

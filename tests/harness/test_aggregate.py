@@ -11,6 +11,7 @@ import pytest
 
 from harness.aggregate import aggregate
 from harness.ledger import Ledger
+from harness.mlflow_study import StudyRecord
 from harness.report import print_summary
 from harness.splits import Plan, Split
 from harness.tracking import Tracker, TrackingConfig
@@ -130,7 +131,11 @@ def test_one_prediction_a_clip_has_neither_ties_nor_an_accuracy_of_segments(
 def test_the_table_speaks_of_a_vote_only_where_there_is_one(
     rows: Rows, predicts: str, voted: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tracker = Tracker(TrackingConfig(enabled=False), runs=tmp_path, study="made", tags={})
+    tracker = Tracker(
+        TrackingConfig(enabled=False),
+        runs=tmp_path,
+        record=StudyRecord(name="made", tags={}, parameters={}),
+    )
     print_summary(study(tmp_path, rows, predicts), tmp_path, tracker)
     said = capsys.readouterr().out
     assert "accuracy" in said

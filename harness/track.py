@@ -1,0 +1,101 @@
+"""Studies to MLflow again: `python -m harness.track RUN...`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.config import StudyConfig
+from harness.ledger import DONE, Ledger
+from harness.mlflow_study import StudyRecord
+from harness.predictions import read_predictions, split_figures
+from harness.splits import read_plan
+from harness.study import ARTIFACTS
+from harness.tracking import Tracker, TrackingConfig
+from pipelines.command_line import run_command
+from pipelines.config import compose_config, describe_settings
+from pipelines.errors import require
+from pipelines.progress import Reporter
+
+NOT_SENT = 1
+A_DAY = 86_400.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Send run folders to MLflow; what is there already stays as it is."""
+
+    def run(options: argparse.Namespace, reporter: Reporter) -> int:
+        folders = [Path(o) for o in options.overrides if "=" not in o or Path(o).is_dir()]
+        settings = [o for o in options.overrides if Path(o) not in folders]
+        require(bool(folders), "name the run folders to send, as in python -m harness.track runs/X")
+        config = compose_config("study", StudyConfig, settings)
+        status = 0
+        told = []
+        for folder in folders:
+            tracker = send(folder, config.tracking)
+            told.append({"folder": str(folder), "uri": tracker.uri, "problem": tracker.problem})
+            if tracker.problem is not None:
+                reporter.warn(tracker.problem)
+                status = NOT_SENT
+            elif not options.json:
+                print(f"{folder} is in MLflow at {tracker.uri}")
+        if options.json:
+            print(json.dumps(told))
+        return status
+
+    return run_command(
+        "python -m harness.track",
+        "Send the folders of studies to MLflow again; nothing is sent twice.",
+        [
+            "python -m harness.track runs/loso-rml-1a2b3c4d",
+            "python -m harness.track runs/* tracking.uri=http://127.0.0.1:5000",
+        ],
+        run,
+        arguments,
+        lambda: describe_settings("study", StudyConfig),
+    )
+
+
+def send(folder: Path, config: TrackingConfig) -> Tracker:
+    """Send one study as its folder has it.
+
+    Raises:
+        UsageError: the folder holds no study.
+    """
+    require(folder.is_dir(), f"{folder} is no folder: give that of a study, as runs/X")
+    folder = folder.absolute()
+    mark, plan_file = folder / "study.json", folder / "plan.json"
+    for path in (mark, plan_file):
+        require(path.exists(), f"{folder} is no study's folder: it has no {path.name}")
+    study: dict[str, Any] = json.loads(mark.read_text())
+    require(
+        "tags" in study,
+        f"{mark} is of an earlier version: run the study's own command again, which finds it done "
+        "and sends it",
+    )
+    # Here sending is all there is to do: a slow server gets the time that it takes.
+    config = replace(config, enabled=True, wait_s=A_DAY)
+    tracker = Tracker(config, runs=folder.parent, record=StudyRecord.of(study))
+    tracker.start()
+    ledger = Ledger(folder / "splits")
+    predictions = read_predictions(folder / "predictions.parquet")
+    for split in read_plan(plan_file).splits:
+        entry = ledger.entry(split.split_id)
+        if entry is not None:
+            of_split = [row for row in predictions if row["split_id"] == split.split_id]
+            tracker.split(split, entry, split_figures(of_split) if entry.status == DONE else {})
+    summary = folder / "summary.json"
+    if summary.exists():
+        tracker.finish(json.loads(summary.read_text()), [folder / name for name in ARTIFACTS])
+    else:
+        tracker.fail("the study has not ended: run its command again")
+    return tracker
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""What MLflow gets of a study, from a server that takes it, refuses it or never answers."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_study import EPOCHS, check_sent, curves, record, runs_in, split_of, write_study
+
+from harness.track import send
+from harness.tracking import Tracker, TrackingConfig
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    return write_study(tmp_path / "runs")
+
+
+def test_a_study_of_42_splits_is_sent_once_however_often(study: Path) -> None:
+    store = study.parent / "mlflow.db"
+    for _ in range(2):
+        tracker = send(study, TrackingConfig(enabled=False))
+        assert tracker.problem is None
+    check_sent(f"sqlite:///{store}")
+    with closing(sqlite3.connect(store)) as tables:
+        counts = tables.execute("select count(*) from runs").fetchone()[0]
+        of_children = tables.execute(
+            "select count(*) from metrics where key like '%/train_loss' or key like 'test/%'"
+        ).fetchone()[0]
+    assert counts == 43
+    assert of_children == 42 * (3 * EPOCHS + 3)
+
+
+def test_curves_arrive_while_a_split_is_trained_and_are_not_sent_again(study: Path) -> None:
+    tracker = Tracker(TrackingConfig(), runs=study.parent, record=record())
+    tracker.start()
+    tracker.epochs(split_of(7), curves()[:2])
+    uri = tracker.uri
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            _, children, _ = runs_in(uri)
+            if "audio/train_loss" in children["loso-s07"].data.metrics:
+                break
+        except Exception:  # the store is still being made
+            time.sleep(0.2)
+    child = children["loso-s07"]
+    assert child.info.status == "RUNNING"
+    assert child.data.metrics["audio/train_loss"] == 0.5
+    tracker.fail("stopped here")
+    assert tracker.problem is None
+    assert send(study, TrackingConfig()).problem is None
+    check_sent(uri)
+    _, children, client = runs_in(uri)
+    assert len(client.get_metric_history(children["loso-s07"].info.run_id, "audio/train_loss")) == 3
+
+
+def test_a_server_that_is_down_is_said_with_the_command_that_sends_again(tmp_path: Path) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # and does not listen
+        uri = f"http://127.0.0.1:{held.getsockname()[1]}"
+        tracker = Tracker(TrackingConfig(uri=uri), runs=tmp_path, record=record())
+        begun = time.monotonic()
+        tracker.start()
+        tracker.epochs(split_of(1), curves())
+        tracker.finish({"seconds": {}, "complete": True, "warnings": []}, [])
+        assert time.monotonic() - begun < 50
+    assert tracker.problem is not None
+    assert uri in tracker.problem
+    assert f"python -m harness.track {tmp_path / 'made'}" in tracker.problem
+    assert tracker.browse_command() is None
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """A server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_server_that_never_answers_holds_a_study_up_no_longer_than_is_set(tmp_path: Path) -> None:
+    with silent_server() as uri:
+        config = TrackingConfig(uri=uri, wait_s=0.5)
+        tracker = Tracker(config, runs=tmp_path, record=record())
+        begun = time.monotonic()
+        tracker.start()
+        for number in range(42):
+            tracker.epochs(split_of(number), curves())
+        assert time.monotonic() - begun < 0.5
+        tracker.finish({"seconds": {}, "complete": True, "warnings": []}, [])
+        assert time.monotonic() - begun < 5
+    assert tracker.problem is not None
+    assert "not all of it within 0.5 s" in tracker.problem
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name the run folders to send"),
+        (["nowhere"], "nowhere is no folder"),
+        (["."], "is no study's folder: it has no study.json"),
+    ],
+)
+def test_what_is_no_study_is_refused(
+    arguments: Sequence[str], said: str, tmp_path: Path, forked_commands: Any
+) -> None:
+    result = forked_commands.run("harness.track", *arguments, cwd=tmp_path)
+    assert result.status == 2
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_command_says_where_a_study_went(study: Path, forked_commands: Any) -> None:
+    result = forked_commands.run("harness.track", str(study), "--json", cwd=study)
+    assert result.status == 0, result.stderr
+    (told,) = json.loads(result.stdout)
+    assert told == {
+        "folder": str(study),
+        "uri": f"sqlite:///{study.parent / 'mlflow.db'}",
+        "problem": None,
+    }
+    check_sent(told["uri"])
