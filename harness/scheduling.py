@@ -16,6 +16,7 @@ from harness.trial import Trial, trainable
 from pipelines.clip_reading import ClipPlaces
 from pipelines.config import PipelineConfig
 from pipelines.errors import StoppedError
+from pipelines.model_files import ModelSettings
 from pipelines.shards import ShardSet
 from pipelines.split_task import SplitTask
 from pipelines.trunk_recipe import TrunkRecipe
@@ -52,6 +53,7 @@ def run_splits(
     study_digest: str,
     on_done: Callable[[str], None],
     on_epoch: Callable[[str, int], None],
+    keeps: ModelSettings | None = None,
 ) -> None:
     """Run one trial per split; each ends in the ledger as done or as failed with its error.
 
@@ -66,6 +68,7 @@ def run_splits(
         study_digest: marks the entries of this study.
         on_done: called with the split_id when a trial has ended, well or not.
         on_epoch: called with the split_id and its epochs so far.
+        keeps: settings to keep each split's networks with; None keeps none.
     """
     labels = {outcome.clip_id: outcome.emotion for outcome in shards.usable}
     ledger = Ledger(folder / "splits")
@@ -88,6 +91,7 @@ def run_splits(
             gpus=config.cluster.trial_gpus,
             study_digest=study_digest,
             folder=str(folder),
+            keeps=keeps,
         )
         trial.write(files[split.split_id])
     trials = [{"split_id": split_id, "file": str(file)} for split_id, file in files.items()]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.aggregate import aggregate
-from harness.config import StudyConfig, config_digest
+from harness.config import StudyConfig, config_digest, model_settings
 from harness.corpora import StudyCorpora, StudyData
 from harness.divisions import check_divisible
 from harness.leakage import LeakError, check_fitted, check_plan, check_reads
@@ -22,11 +22,13 @@ from harness.report import print_summary
 from harness.scheduling import run_splits
 from harness.splits import Plan, Split, plan_splits, read_plan
 from harness.tracking import Tracker
+from harness.trial import model_folder
 from pipelines.clip_reading import ClipPlaces
 from pipelines.command_line import run_command
 from pipelines.config import CONF, compose_config, describe_settings, resolve, to_plain, to_yaml
 from pipelines.errors import require
 from pipelines.extract import FeaturePlan, extract_features
+from pipelines.model_files import ModelSettings, is_model
 from pipelines.networks.backbone import backbone_class, build_backbone
 from pipelines.networks.frozen import LAYERS
 from pipelines.progress import Reporter, Stage
@@ -150,6 +152,19 @@ class Study:
             return None
         return self.features.recipe
 
+    @property
+    def keeps(self) -> ModelSettings | None:
+        """What each split's networks are kept with; None where they are not."""
+        if not self.config.model.keep:
+            return None
+        trunk = None if self.features is None else self.features.recipe
+        return model_settings(self.config, trunk)
+
+    def is_done(self, split: Split) -> bool:
+        """Whether a split is finished, and its networks are kept if they are to be."""
+        kept = not self.config.model.keep or is_model(model_folder(self.folder, split.split_id))
+        return kept and self.ledger.is_done(split.split_id, self.digest)
+
     def record(self, plan: Plan) -> StudyRecord:
         """Return what MLflow is told of the study before it has any result."""
         return StudyRecord(
@@ -207,7 +222,7 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
         reporter.line(f"running on {place}")
         study = Study(config, corpora.prepare(place, reporter), features)
         plan = study.open_folder()
-        todo = [s for s in plan.splits if not study.ledger.is_done(s.split_id, study.digest)]
+        todo = [split for split in plan.splits if not study.is_done(split)]
         tracker = Tracker(
             config.tracking, runs=Path(config.paths.runs).absolute(), record=study.record(plan)
         )
@@ -290,6 +305,7 @@ def _train(
             study_digest=study.digest,
             on_done=on_done,
             on_epoch=on_epoch,
+            keeps=study.keeps,
         )
         stage.say("")
     for split in todo:

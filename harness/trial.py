@@ -24,6 +24,7 @@ from pipelines.checkpoints import Checkpoints
 from pipelines.clip_reading import ClipPlaces, ClipReader
 from pipelines.device import exact_device
 from pipelines.inputs import ClipCache, Wall, pieces_by_phase
+from pipelines.model_files import ModelSettings, save_model
 from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
 from pipelines.networks.fusion import FusionConfig
@@ -35,6 +36,11 @@ from pipelines.trunk_recipe import TrunkRecipe
 
 REPORT_SECONDS = 1.0
 """Between two reports to Tune, which handles each of them in the driver."""
+
+
+def model_folder(study: Path, split_id: str) -> Path:
+    """Return where the networks of a split are kept."""
+    return study / "models" / split_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +61,8 @@ class Trial:
     study_digest: str
     folder: str
     """Of the study."""
+    keeps: ModelSettings | None = None
+    """Keep the trained networks, with these settings; None keeps nothing."""
 
     @property
     def checkpoints(self) -> Path:
@@ -80,7 +88,7 @@ class Trial:
         recipe = value["frozen_audio"]
         if recipe is not None:
             recipe = TrunkRecipe(**{**recipe, "model": ModelConfig(**recipe["model"])})
-        places = value["places"]
+        places, keeps = value["places"], value["keeps"]
         return cls(
             **{
                 **value,
@@ -90,6 +98,7 @@ class Trial:
                 "fusion": FusionConfig(**value["fusion"]),
                 "training": TrainingConfig(**value["training"]),
                 "frozen_audio": recipe,
+                "keeps": keeps and ModelSettings.from_plain(keeps, ModelConfig(**keeps["model"])),
             }
         )
 
@@ -111,7 +120,7 @@ def run_trial(path: str) -> None:
     cache, reader = _clips(trial.places, trial.training.cache_mb, device.type)
     reader.keys.update(trial.keys)
     reports = _Reports(task.split_id)
-    result = SplitTraining(
+    training = SplitTraining(
         task,
         Wall(
             clips=cache,
@@ -127,7 +136,11 @@ def run_trial(path: str) -> None:
             trial.checkpoints, trial.checkpoint_key, trial.training.checkpoint_seconds
         ),
         on_epoch=reports.note,
-    ).run()
+    )
+    result = training.run()
+    if trial.keeps is not None:
+        folder = model_folder(Path(trial.folder), task.split_id)
+        save_model(folder, trial.keeps, training, study_digest=trial.study_digest)
     Ledger(Path(trial.folder) / "splits").record(
         task,
         result,
