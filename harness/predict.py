@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from harness.config import StudyConfig
-from harness.prediction_request import find_clips, find_model, place_of, told_apart
+from harness.prediction_request import find_clips, found_model, place_of, told_apart
 from harness.recogniser import Recogniser, RecogniserWorker
 from harness.recognition import Recognition, recognition_of
 from pipelines.clip_pool import map_clips
@@ -33,14 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words, config = told_apart([*options.clips, *options.overrides])
         clips = find_clips(words)
         _check_target(options.timeline, clips)
-        model = find_model(options.model, config)
-        record = read_record(model)
-        if len(clips) <= FEW and config.cluster.address is None:
-            found = _one_by_one(clips, model, config, reporter, options.timeline)
-        else:
-            found = _in_a_pool(clips, model, config, reporter, verbose=options.verbose)
+        with found_model(options.model, config) as model:
+            record = read_record(model)
+            if len(clips) <= FEW and config.cluster.address is None:
+                found = _one_by_one(clips, model, config, reporter, options.timeline)
+            else:
+                found = _in_a_pool(clips, model, config, reporter, verbose=options.verbose)
         if options.json:
-            print(json.dumps(_as_json(found, model, record)))
+            print(json.dumps(_as_json(found, options.model, record)))
         else:
             _print(found, record.classes)
         if options.timeline is not None and found[0].emotion is not None:
@@ -148,9 +148,9 @@ def _pool(record: ModelRecord, config: StudyConfig, place: Place) -> tuple[int, 
     return max(1, place.cpus // cpus), cpus, 0.0
 
 
-def _as_json(found: Sequence[Recognition], model: Path, record: ModelRecord) -> dict[str, object]:
+def _as_json(found: Sequence[Recognition], model: str, record: ModelRecord) -> dict[str, object]:
     return {
-        "model": {"folder": str(model), "name": record.name, "study_digest": record.study_digest},
+        "model": {"address": model, "name": record.name, "study_digest": record.study_digest},
         "classes": record.classes,
         "clips": [asdict(one) for one in found],
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.config import StudyConfig
@@ -65,20 +66,24 @@ def place_of(clip: str) -> str:
     return clip if is_address(clip) else str(Path(clip).absolute())
 
 
-def find_model(name: str, config: StudyConfig) -> Path:
-    """Return the folder of a model, fetched from MLflow where it is an address.
+@contextmanager
+def found_model(name: str, config: StudyConfig) -> Iterator[Path]:
+    """Give the folder of a model, fetched from MLflow where it is an address, for the block.
 
     Raises:
         UsageError: there is none.
     """
     if name.startswith(("runs:/", "models:/")):
         # MLflow takes seconds to import.
-        from harness.logged_model import fetch_model
+        from harness.logged_model import fetched_model
 
-        return fetch_model(name, tracking_uri(config.tracking, Path(config.paths.runs)))
+        with fetched_model(name, tracking_uri(config.tracking, Path(config.paths.runs))) as folder:
+            yield folder
+        return
     folder = Path(name).expanduser()
     if is_model(folder):
-        return folder.absolute()
+        yield folder.absolute()
+        return
     inside = sorted(path.parent for path in folder.glob("model*/**/model.json"))[:1]
     hint = f"did you mean {inside[0]}?" if inside else "harness.fit and model.keep=true make them"
     raise UsageError(f"--model ({name}) is no folder that holds a model: {hint}")

@@ -173,7 +173,7 @@ class Study:
                 **self.digests,
                 "protocol": self.config.protocol.label,
                 "corpus": self.data.corpus,
-                "git_commit": _git_commit(),
+                "git_commit": git_commit(),
                 "protocol_warning": "; ".join(plan.warnings(self.data.clips)) or "none",
             },
             parameters=self.parameters(),
@@ -200,6 +200,18 @@ class Study:
         }
 
 
+def feature_plan(config: StudyConfig) -> FeaturePlan | None:
+    """Return which features the configuration needs; None where the whole trunk is trained.
+
+    Raises:
+        UsageError: the trunk's weights can't be had: said now, not in each trial.
+    """
+    if config.training.trunk in LAYERS:
+        return FeaturePlan(config)
+    build_backbone(config.model)
+    return None
+
+
 def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outcome:
     """Preprocess, plan, train every split, vote, write the summary and send it to MLflow.
 
@@ -211,10 +223,7 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
         read_plan(Path(config.protocol.plan))
     corpora = StudyCorpora(config)
     check_divisible(corpora.clips, config.protocol)
-    # Weights that can't be had are said now, not in each trial.
-    features = FeaturePlan(config) if config.training.trunk in LAYERS else None
-    if features is None:
-        build_backbone(config.model)
+    features = feature_plan(config)
     corpora.require_ready()
     require_folder("paths.runs", config.paths.runs)
     with ray_session(config.cluster, verbose=verbose) as place:
@@ -329,7 +338,8 @@ def _stage_seconds(folder: Path, reporter: Reporter) -> dict[str, float]:
     return total
 
 
-def _git_commit() -> str:
+def git_commit() -> str:
+    """Return the commit of this code; `unknown` where there is none."""
     command = ["git", "-C", str(CONF.parent), "rev-parse", "--short=12", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
