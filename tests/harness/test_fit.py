@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from conftest import (
     SMALL,
     ForkedCommands,
@@ -28,6 +27,7 @@ from conftest import (
     clean_environment,
     run_module,
 )
+from omegaconf import OmegaConf
 
 from harness.fit import everybody
 from pipelines.records import Clip
@@ -117,8 +117,14 @@ def test_the_model_is_in_its_folder_and_says_who_taught_it(fitted: Fit) -> None:
     ]
 
 
+def told_by_mlflow(fitted: Fit) -> dict[str, Any]:
+    told = OmegaConf.to_container(OmegaConf.load(fitted.logged / "MLmodel"))
+    assert isinstance(told, dict)
+    return {str(key): value for key, value in told.items()}
+
+
 def test_mlflow_has_the_model_once_with_signature_requirements_and_example(fitted: Fit) -> None:
-    told = yaml.safe_load((fitted.logged / "MLmodel").read_text())
+    told = told_by_mlflow(fitted)
     assert fitted.told["model_uri"] == f"models:/{told['model_id']}"
     assert told["run_id"] == fitted.told["run_id"]
     inputs = json.loads(told["signature"]["inputs"])
@@ -142,8 +148,8 @@ def test_mlflow_has_the_model_once_with_signature_requirements_and_example(fitte
 def test_nothing_of_the_logged_model_is_pickled(fitted: Fit) -> None:
     suffixes = {path.suffix for path in fitted.logged.rglob("*") if path.is_file()}
     assert suffixes <= {"", ".py", ".json", ".yaml", ".txt", ".safetensors", ".md", ".html", ".css"}
-    flavour = yaml.safe_load((fitted.logged / "MLmodel").read_text())["flavors"]["python_function"]
-    assert flavour["model_code_path"] == "served_model.py"
+    flavour = told_by_mlflow(fitted)["flavors"]["python_function"]
+    assert Path(flavour["model_code_path"]).name == "served_model.py"
     assert "python_model" not in flavour
 
 
@@ -261,12 +267,12 @@ def served(fitted: Fit, tmp_path: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     mlflow = str(Path(sys.executable).with_name("mlflow"))
+    serve = [mlflow, "models", "serve", "-m", fitted.told["model_uri"]]
     environment = clean_environment(MLFLOW_TRACKING_URI=fitted.store)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     with (tmp_path / "served.txt").open("w") as log:
         process = subprocess.Popen(
-            [mlflow, "models", "serve", "-m", fitted.told["model_uri"], "--env-manager", "local"]
-            + ["-h", "127.0.0.1", "-p", str(port)],
+            [*serve, "--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)],
             cwd=tmp_path,
             env=environment,
             stdout=log,

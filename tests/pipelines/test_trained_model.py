@@ -95,13 +95,19 @@ def trained(
     *,
     model: ModelConfig | None = None,
     fusion: FusionConfig | None = None,
-    **training: str,
+    trunk: str = "full",
+    rescaling: str = "row",
 ) -> Kept:
     """Train a split as a trial does, on features of a frozen trunk where there is one."""
     model = model or ModelConfig(lstm_hidden=6, dropout=0.1)
     fusion = fusion or FusionConfig(attention_size=4)
     config = TrainingConfig(
-        precision="float32", audio_epochs=1, visual_epochs=1, fusion_epochs=1, **training
+        trunk=trunk,
+        rescaling=rescaling,
+        precision="float32",
+        audio_epochs=1,
+        visual_epochs=1,
+        fusion_epochs=1,
     )
     recipe, folders = None, {}
     if config.trunk in LAYERS:
