@@ -22,6 +22,7 @@ from benchmarks import (
     preprocessing,
     rivals,
     scheduling,
+    search,
     study_memory,
     vad,
 )
@@ -35,7 +36,9 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "C4_fresh": scheduling.run_fresh,
     "broken_files": broken_files.run,
     "coverage": coverage.run,
+    "coverage_differences": coverage.run_differences,
     "demo": demo.run,
+    "demo_search": search.run,
     "extraction": extraction.run,
     "faces": faces.run,
     "preprocessing_memory": preprocessing.memory,

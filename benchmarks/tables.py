@@ -126,8 +126,9 @@ def coverage(result: Result) -> str:
     rows = [
         (
             row["subjects"],
-            row["clips_a_subject"],
-            f"{100 * row['accuracy']:.0f} % (± {100 * row['spread']:.0f})",
+            row["clips"],
+            f"{100 * row['accuracy']:.0f} % (± {100 * row['spread']:.0f})"
+            + (f", {100 * row['gain']:.0f} points more" if "gain" in row else ""),
             *(_covered(row["intervals"][kind]) for kind in kinds),
         )
         for row in result["rows"]
@@ -145,6 +146,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "extraction": extraction,
     "study_memory": memory,
     "coverage": coverage,
+    "coverage_differences": coverage,
 }
 
 

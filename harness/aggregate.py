@@ -1,40 +1,42 @@
-"""Splits -> study: the vote on every test clip, joined here with its label, and the figures."""
+"""Splits -> study: the vote on every test clip, joined here with its label, and the summary."""
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
+from harness.breakdowns import spread, subgroups
+from harness.figures import NO_SEGMENT_FIGURES, clip_figures, per_subject, segment_figures
 from harness.ledger import DONE, Ledger
-from harness.metrics import accuracy, confusion, unweighted_average_recall
 from harness.predictions import predictions_of, predictions_table
 from harness.splits import SEGMENT, Plan
-from harness.statistics import t_interval
 from pipelines.records import Clip, Prediction
 from pipelines.storage import write_json, write_table
 
 
-def per_subject(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Return clips, accuracy and UAR of each subject."""
-    rows = []
-    for subject in sorted({row.subject for row in predictions}):
-        of_subject = [row for row in predictions if row.subject == subject]
-        true = [row.emotion for row in of_subject]
-        predicted = [row.predicted for row in of_subject]
-        rows.append(
-            {
-                "subject": subject,
-                "clips": len(of_subject),
-                "clip_accuracy": accuracy(true, predicted),
-                "uar": unweighted_average_recall(true, predicted),
-            }
-        )
-    return rows
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What figures are of, and what must be said beside them."""
+
+    plan: Plan
+    protocol: str
+    corpus: str
+    clips: Mapping[str, Clip]
+    """All clips by id."""
+    classes: Sequence[str]
+    predicts: str
+    """What had one prediction: `segment`, or the `clip` as a whole."""
+    digests: Mapping[str, str]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    sentence_overlap: float | None = None
+    system: str = "harness"
+    """Who predicted: the `harness`, or an `external` system."""
 
 
 def aggregate(
@@ -49,92 +51,145 @@ def aggregate(
     digests: Mapping[str, str],
     seconds: Mapping[str, float],
     warnings: Sequence[str],
+    sentence_overlap: float | None = None,
 ) -> dict[str, Any]:
     """Write predictions.parquet, segment_predictions.parquet and summary.json of a study.
 
-    A study with a missing split is `complete: false` and has no headline figure: an average over
-    the splits that survived would be an average over chosen people.
-
     Where `predicts` is `clip`, not `segment`, each segment of a clip bears the clip's one
-    prediction: the vote is unanimous, and there is no accuracy of segments to report.
+    prediction: the vote is unanimous, and there are no figures of segments to report.
 
     Returns:
         The summary.
     """
+    study = Judged(
+        plan=plan,
+        protocol=protocol,
+        corpus=corpus,
+        clips=clips,
+        classes=classes,
+        predicts=predicts,
+        digests=digests,
+        seconds=seconds,
+        warnings=warnings,
+        sentence_overlap=sentence_overlap,
+    )
     ledger = Ledger(folder / "splits")
     entries = [ledger.entry(split.split_id) for split in plan.splits]
     done = [entry for entry in entries if entry is not None and entry.status == DONE]
-    complete = len(done) == len(plan.splits)
-    told = list(warnings)
-    to_test = plan.test_clips | set(plan.lost)
-    for entry in done:
-        told += [f"split {entry.split_id}: {warning}" for warning in entry.warnings]
-    summary: dict[str, Any] = {
-        "protocol": protocol,
-        "corpus": corpus,
-        "classes": list(classes),
-        "predicts": predicts,
-        "complete": complete,
-        "splits_expected": len(plan.splits),
-        "splits_done": len(done),
-        "splits_failed": [
-            {"split_id": entry.split_id, "error": entry.error}
-            for entry in entries
-            if entry is not None and entry.status != DONE
-        ],
-        "clips": len(to_test),
-        "clips_usable": len(plan.test_clips),
-        **digests,
-        "seconds": dict(seconds),
-    }
+    failed = [
+        {"split_id": entry.split_id, "error": entry.error}
+        for entry in entries
+        if entry is not None and entry.status != DONE
+    ]
+    of_splits = [f"split {entry.split_id}: {text}" for entry in done for text in entry.warnings]
+    predictions: list[Prediction] = []
+    segments = None
     if done:
         segments = ledger.segments([entry.split_id for entry in done])
         predictions = predictions_of(segments, clips, classes, divided=plan.unit == SEGMENT)
         write_table(folder / "segment_predictions.parquet", segments)
+    return summarise(folder, study, predictions, segments, len(done), failed, of_splits)
+
+
+def summarise(
+    folder: Path,
+    study: Judged,
+    predictions: Sequence[Prediction],
+    segments: pa.Table | None,
+    splits_done: int,
+    failed: Sequence[Mapping[str, str]],
+    warnings: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Write predictions.parquet and summary.json.
+
+    A study with a missing split is `complete: false` and has no headline figure: an average over
+    the splits that survived would be an average over chosen people.
+
+    Args:
+        folder: of the study.
+        study: what the predictions are of.
+        predictions: one for each clip each time that it was tested.
+        segments: columns of segment_predictions.parquet; None where no segment was predicted.
+        splits_done: splits whose every clip has its prediction.
+        failed: of the others, those of which something is known: `split_id`, `error`.
+        warnings: of single splits.
+
+    Returns:
+        The summary.
+    """
+    plan, clips, classes = study.plan, study.clips, study.classes
+    to_test = plan.test_clips | set(plan.lost)
+    complete = splits_done == len(plan.splits)
+    told = [*study.warnings, *warnings]
+    summary: dict[str, Any] = {
+        "protocol": study.protocol,
+        "protocol_warnings": list(plan.warnings(clips)),
+        "corpus": study.corpus,
+        "system": study.system,
+        "classes": list(classes),
+        "predicts": study.predicts,
+        "complete": complete,
+        "splits_expected": len(plan.splits),
+        "splits_done": splits_done,
+        "splits_failed": list(failed),
+        "subjects": len({clips[clip_id].subject for clip_id in to_test}),
+        "clips": len(to_test),
+        "clips_usable": len(plan.test_clips),
+        "coverage": len({row.clip_id for row in predictions}) / len(to_test),
+        "sentence_overlap": study.sentence_overlap,
+        **study.digests,
+        "seconds": dict(study.seconds),
+    }
+    if predictions:
         write_table(folder / "predictions.parquet", predictions_table(predictions, classes))
-        summary["per_subject"] = per_subject(predictions)
-        summary["coverage"] = len({p.clip_id for p in predictions}) / len(to_test)
+        summary["per_subject"] = _with_missing(predictions, clips, to_test)
+        summary["clip_accuracy_all"] = right_of_all(plan, predictions) / len(to_test)
         if complete:
-            summary |= headline(predictions, segments, clips, classes, predicts, len(to_test))
+            summary |= clip_figures(predictions, classes)
+            summary["subgroups"] = subgroups(predictions, clips)
+            summary["seeds"] = spread(predictions, lambda row: row.seed_index)
+            summary["repeats"] = spread(predictions, lambda row: row.repeat)
+            by_segment = study.predicts == "segment" and segments is not None
+            summary |= (
+                segment_figures(segments, clips, classes) if by_segment else NO_SEGMENT_FIGURES
+            )
+            told += _untested(predictions, clips, to_test)
     if not complete:
-        told.insert(0, f"incomplete: {len(done)} of {len(plan.splits)} splits are done")
+        told.insert(0, f"incomplete: {splits_done} of {len(plan.splits)} splits are done")
     summary["warnings"] = told
     write_json(folder / "summary.json", summary)
     return summary
 
 
-def headline(
-    predictions: Sequence[Prediction],
-    segments: pa.Table,
-    clips: Mapping[str, Clip],
-    classes: Sequence[str],
-    predicts: str,
-    to_test: int,
-) -> dict[str, Any]:
-    """Return the figures of a complete study."""
-    true = [row.emotion for row in predictions]
-    predicted = [row.predicted for row in predictions]
-    right = sum(t == p for t, p in zip(true, predicted, strict=True))
-    subjects = t_interval([row["clip_accuracy"] for row in per_subject(predictions)])
-    return {
-        "clip_accuracy": accuracy(true, predicted),
-        "clip_accuracy_all": right / to_test,
-        "uar": unweighted_average_recall(true, predicted),
-        "clip_accuracy_subject_mean": subjects.mean,
-        # One subject has no interval: null, not a number that looks like one.
-        "ci95_low": None if math.isnan(subjects.low) else subjects.low,
-        "ci95_high": None if math.isnan(subjects.high) else subjects.high,
-        "segment_accuracy": (
-            _segment_accuracy(segments, clips, classes) if predicts == "segment" else None
-        ),
-        "tie_rate": sum(row.tie for row in predictions) / len(predictions),
-        "confusion": confusion(true, predicted, classes),
+def right_of_all(plan: Plan, predictions: Sequence[Prediction]) -> float:
+    """Return how many clips were recognised, each counted once over all times it was to be tested.
+
+    What has no prediction counts as not recognised: a bound from below where splits are missing.
+    """
+    divided = plan.unit == SEGMENT
+    tests = {
+        (clip_id, split.repeat, split.seed_index, "" if divided else split.split_id)
+        for split in plan.splits
+        for clip_id in split.test
     }
+    times = Counter(clip_id for clip_id, *_ in tests)
+    return sum(1 / times[row.clip_id] for row in predictions if row.predicted == row.emotion)
 
 
-def _segment_accuracy(
-    segments: pa.Table, clips: Mapping[str, Clip], classes: Sequence[str]
-) -> float:
-    choices = np.column_stack([segments[f"p_{label}"].to_numpy() for label in classes]).argmax(1)
-    true = [clips[clip_id].emotion for clip_id in segments["clip_id"].to_pylist()]
-    return accuracy(true, [classes[choice] for choice in choices])
+def _with_missing(
+    predictions: Sequence[Prediction], clips: Mapping[str, Clip], to_test: set[str] | frozenset[str]
+) -> list[dict[str, Any]]:
+    """Return the figures of each subject, and how many of his clips have no prediction."""
+    expected = Counter(clips[clip_id].subject for clip_id in to_test)
+    rows = per_subject(predictions)
+    return [{**row, "clips_missing": expected[row["subject"]] - row["clips"]} for row in rows]
+
+
+def _untested(
+    predictions: Sequence[Prediction], clips: Mapping[str, Clip], to_test: set[str] | frozenset[str]
+) -> list[str]:
+    """Return a warning where all clips of somebody were lost: the mean is over the others."""
+    gone = {clips[clip_id].subject for clip_id in to_test} - {row.subject for row in predictions}
+    if not gone:
+        return []
+    return [f"no clip of {', '.join(sorted(gone))} could be used: the figures are without them"]

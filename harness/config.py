@@ -32,8 +32,30 @@ class StudyConfig(PipelineConfig):
         """Return what has one prediction: each `segment`, or the `clip` as a whole."""
         return self.fusion.predicts if self.model.fuses else "segment"
 
+    @property
+    def kind(self) -> str:
+        """What names the study's folder, beside its corpus."""
+        return self.protocol.kind
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What else its runs are found by in MLflow."""
+        return {}
+
+    @property
+    def further_settings(self) -> dict[str, Any]:
+        """Settings that change results and are of one command only."""
+        return {}
+
 
 register_schema("study_schema", StudyConfig)
+
+WITHOUT_EFFECT = {
+    # The content of the file counts, asked for or not.
+    "model": ("weights_sha256", "keep"),
+    "training": ("cache_mb", "checkpoint_seconds"),
+}
+"""Settings of these groups that change no result."""
 
 
 def model_settings(config: PipelineConfig, trunk: TrunkRecipe | None) -> ModelSettings:
@@ -61,7 +83,7 @@ def model_settings(config: PipelineConfig, trunk: TrunkRecipe | None) -> ModelSe
 def config_digest(config: StudyConfig) -> str:
     """Return a digest of the settings that change results, and of no others."""
     training = to_plain(config.training)
-    for name in ("cache_mb", "checkpoint_seconds"):
+    for name in WITHOUT_EFFECT["training"]:
         del training[name]
     protocol = to_plain(config.protocol)
     if config.protocol.plan is not None:
@@ -70,8 +92,8 @@ def config_digest(config: StudyConfig) -> str:
     weights = Path(config.model.weights).expanduser()
     if weights.is_file():
         model["weights"] = content_digest(weights)
-    del model["weights_sha256"]  # the content of the file counts, asked for or not
-    del model["keep"]
+    for name in WITHOUT_EFFECT["model"]:
+        del model[name]
     model["source"] = source_digest(config.model.backbone)
     value: dict[str, Any] = {
         "shards": settings_of(config),
@@ -88,5 +110,6 @@ def config_digest(config: StudyConfig) -> str:
         "torch": version("torch"),
         "trial_threads": config.cluster.trial_cpus,
         "trial_on_gpu": config.cluster.trial_gpus > 0,
+        **config.further_settings,
     }
     return digest_of(value)

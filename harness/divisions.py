@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from harness.protocols import CROSS, LOSO, ProtocolConfig
 from pipelines.errors import require
 from pipelines.records import Clip
-from pipelines.split_task import PARTS, Pieces
+from pipelines.split_task import PARTS, Pieces, seed_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,11 +198,14 @@ def _by_fold(clips: Sequence[Clip], protocol: ProtocolConfig, seed: int) -> list
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     labels = [clip.emotion for clip in clips]
-    groups = [c.sentence if protocol.unit == "sentence" else c.subject for c in clips]
-    splitter = StratifiedKFold if protocol.unit == "clip" else StratifiedGroupKFold
+    groups = None
+    if protocol.unit != "clip":
+        groups = [c.sentence if protocol.unit == "sentence" else c.subject for c in clips]
+    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
     divisions: list[Division] = []
     for repeat in range(protocol.repeats):
-        folds = splitter(protocol.folds, shuffle=True, random_state=seed + repeat)
+        drawn_by = _fold_seed(seed, repeat)
+        folds = splitter(protocol.folds, shuffle=True, random_state=drawn_by)
         for number, (_, tested) in enumerate(folds.split(labels, labels, groups), start=1):
             name = _fold_name(number, repeat, protocol.repeats)
             test = frozenset(clips[index].clip_id for index in tested)
@@ -226,7 +229,8 @@ def _by_segment(
     counts = {clip.clip_id: segments[clip.clip_id] for clip in clips}
     divisions: list[Division] = []
     for repeat in range(protocol.repeats):
-        folds = StratifiedKFold(protocol.folds, shuffle=True, random_state=seed + repeat)
+        drawn_by = _fold_seed(seed, repeat)
+        folds = StratifiedKFold(protocol.folds, shuffle=True, random_state=drawn_by)
         for number, (_, tested) in enumerate(folds.split(labels, labels), start=1):
             pieces: defaultdict[str, set[int]] = defaultdict(set)
             for row in tested:
@@ -243,6 +247,11 @@ def _by_segment(
                 )
             )
     return divisions
+
+
+def _fold_seed(seed: int, repeat: int) -> int:
+    """Return what draws the folds: repeats of one seed are not the first drawings of the next."""
+    return seed if repeat == 0 else seed_for(seed, "folds", str(repeat))
 
 
 def _fold_name(number: int, repeat: int, repeats: int) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import combinations
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import combinations, pairwise
 
 from harness.protocols import ProtocolConfig
+from harness.same_sound import SameSound
 from harness.splits import SEGMENT, Plan, Split
 from pipelines.errors import UsageError
 from pipelines.inputs import CHOOSE_PHASES, FIT_PHASES, TEST_PHASE
@@ -21,6 +22,7 @@ def check_plan(
     protocol: ProtocolConfig,
     subjects: Mapping[str, str],
     contents: Mapping[str, str],
+    same_sounds: Sequence[SameSound] = (),
 ) -> None:
     """Check, before training, what each split would let the training see.
 
@@ -29,37 +31,57 @@ def check_plan(
         protocol: decides whether subjects must be apart.
         subjects: clip_id -> subject.
         contents: clip_id -> sha256 of the file.
+        same_sounds: pairs of clips that hold one recording in different files.
 
     Raises:
-        LeakError: a clip, the content of a clip, or (where the protocol keeps them apart) a
-            subject stands on both sides; the first one is named.
+        LeakError: a clip, a recording, or (where the protocol keeps them apart) a subject stands
+            on both sides, or a recording is there under two subjects; the first one is named.
     """
     by_subject = protocol.keeps_subjects_apart
+    in_plan = {
+        clip_id for split in plan.splits for part in _parts(split).values() for clip_id in part
+    }
+    copies = [*_same_files(in_plan, contents), *_same_recordings(in_plan, same_sounds)]
     for split in plan.splits:
-        parts = {"training": split.train, "validation": split.validation, "test": split.test}
+        parts = _parts(split)
         pieces = dict(zip(parts, map(split.pieces_in, PARTS), strict=True))
         for (one, left), (other, right) in combinations(parts.items(), 2):
             if plan.unit == SEGMENT:
                 _refuse(split, one, other, "segment", pieces[one] & pieces[other])
             else:
                 _refuse(split, one, other, "clip", set(left) & set(right))
-                _refuse_copies(split, one, other, _by(left, contents), _by(right, contents))
             # Inner validation is by subject whatever the protocol.
             if by_subject or (one, other) == ("training", "validation"):
                 shared = {subjects[c] for c in left} & {subjects[c] for c in right}
                 _refuse(split, one, other, "subject", shared)
+        if plan.unit != SEGMENT:
+            _refuse_copies(split, copies)
         if not split.test or not split.train:
             empty = "test" if not split.test else "training"
             raise LeakError(f"split {split.split_id} has no {empty} clip: use fewer folds")
+    if by_subject:
+        _refuse_two_subjects(copies, subjects)
 
 
-def check_reads(split: Split, reads: Mapping[str, Iterable[str]]) -> None:
-    """Check, after training, what each phase of a split did read.
+def check_reads(
+    split: Split, reads: Mapping[str, Iterable[str]], *, fused: bool | None = None
+) -> None:
+    """Check, after training, that each phase of a split read its own clips: all, and no other.
+
+    Args:
+        split: what was planned.
+        reads: phase -> the clips that it read, of the ledger.
+        fused: whether the split has a second stage; None: it did not come to its end, and what it
+            has not read is not asked for.
 
     Raises:
-        LeakError: a phase that fits or chooses read a test clip, or a clip that was not its own.
+        LeakError: a phase that fits or chooses read a test clip, or a clip that was not its own;
+            or the ledger does not say what a phase read.
     """
     allowed = allowed_reads(split.train, split.validation, split.test)
+    if fused is False:
+        for phase in (FIT_PHASES[1], CHOOSE_PHASES[1]):
+            del allowed[phase]
     for phase, clip_ids in reads.items():
         if phase not in allowed:
             raise LeakError(f"split {split.split_id}: unknown phase {phase} read clips")
@@ -68,6 +90,15 @@ def check_reads(split: Split, reads: Mapping[str, Iterable[str]]) -> None:
             raise LeakError(
                 f"split {split.split_id}: phase {phase} read {min(stray)}, which is not among its "
                 f"clips ({len(stray)} such in all)"
+            )
+    for phase, own in allowed.items() if fused is not None else ():
+        unread = own - set(reads.get(phase, ()))
+        if unread:
+            raise LeakError(
+                f"split {split.split_id}: the ledger does not say that phase {phase} read "
+                f"{min(unread)} ({len(unread)} of its {len(own)} clips are missing), so nobody "
+                f"knows what it did read: remove splits/{split.split_id}.json from the study's "
+                "folder and run again"
             )
 
 
@@ -98,8 +129,8 @@ def allowed_reads(
     }
 
 
-def _by(clip_ids: Iterable[str], contents: Mapping[str, str]) -> dict[str, str]:
-    return {contents[clip_id]: clip_id for clip_id in clip_ids}
+def _parts(split: Split) -> dict[str, tuple[str, ...]]:
+    return {"training": split.train, "validation": split.validation, "test": split.test}
 
 
 def _refuse(split: Split, one: str, other: str, what: str, shared: set[str]) -> None:
@@ -110,11 +141,46 @@ def _refuse(split: Split, one: str, other: str, what: str, shared: set[str]) -> 
         )
 
 
-def _refuse_copies(
-    split: Split, one: str, other: str, left: Mapping[str, str], right: Mapping[str, str]
-) -> None:
-    for content in sorted(set(left) & set(right)):
-        raise LeakError(
-            f"split {split.split_id}: {left[content]} in {one} and {right[content]} in {other} are "
-            "the same recording under two names: keep one of them"
-        )
+_Copy = tuple[str, str, str]
+"""Two clips, and what tells that they are one recording."""
+
+
+def _same_files(clip_ids: Collection[str], contents: Mapping[str, str]) -> Iterator[_Copy]:
+    """Give each file's next copy by name: however copies are divided, a pair of these is."""
+    by_content: dict[str, list[str]] = {}
+    for clip_id in sorted(clip_ids):
+        by_content.setdefault(contents[clip_id], []).append(clip_id)
+    for same in by_content.values():
+        for one, other in pairwise(same):
+            yield one, other, "the same recording under two names"
+
+
+def _same_recordings(
+    clip_ids: Collection[str], same_sounds: Sequence[SameSound]
+) -> Iterator[_Copy]:
+    for pair in same_sounds:
+        if pair.clip_id in clip_ids and pair.other in clip_ids:
+            told = f"the same recording in two files ({pair.seconds:.1f} s of one sound)"
+            yield pair.clip_id, pair.other, told
+
+
+def _refuse_copies(split: Split, copies: Sequence[_Copy]) -> None:
+    part_of = {clip_id: part for part, clip_ids in _parts(split).items() for clip_id in clip_ids}
+    order = list(_parts(split))
+    for *pair, told in copies:
+        if all(clip_id in part_of for clip_id in pair):
+            first, second = sorted(pair, key=lambda clip_id: order.index(part_of[clip_id]))
+            if part_of[first] != part_of[second]:
+                raise LeakError(
+                    f"split {split.split_id}: {first} in {part_of[first]} and {second} in "
+                    f"{part_of[second]} are {told}: keep one of them"
+                )
+
+
+def _refuse_two_subjects(copies: Sequence[_Copy], subjects: Mapping[str, str]) -> None:
+    for one, other, told in copies:
+        if subjects[one] != subjects[other]:
+            raise LeakError(
+                f"{one} (subject {subjects[one]}) and {other} (subject {subjects[other]}) are "
+                f"{told}: keep one of them, or correct its subject"
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipelines.split_task import SplitResult, SplitTask
 from pipelines.storage import write_json, write_table
 
-DONE, FAILED = "done", "failed"
+DONE, FAILED, HALTED = "done", "failed", "halted"
 ATTENTION_COLUMNS = {
     "beta_audio": pa.float64(),
     "beta_visual": pa.float64(),
@@ -43,6 +43,8 @@ class Entry:
     resumed: dict[str, int] = field(default_factory=dict)
     """Network -> epochs that another process had done before this one went on."""
     seconds: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Those that a search chose for it."""
     device: str = ""
     threads: int = 0
 
@@ -54,14 +56,25 @@ class Ledger:
         self.folder = folder
 
     def record(
-        self, task: SplitTask, result: SplitResult, *, study_digest: str, device: str, threads: int
+        self,
+        task: SplitTask,
+        result: SplitResult,
+        *,
+        study_digest: str,
+        device: str,
+        threads: int,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write a finished split; the JSON file comes last and stands for both."""
-        write_table(self.segments_path(task.split_id), segment_table(task, result))
+        """Write a finished split; the JSON file comes last and stands for both.
+
+        One that was halted, in the last epoch of its curves, has no predictions to write.
+        """
+        if not result.halted:
+            write_table(self.segments_path(task.split_id), segment_table(task, result))
         self._write(
             Entry(
                 split_id=task.split_id,
-                status=DONE,
+                status=HALTED if result.halted else DONE,
                 study_digest=study_digest,
                 parameters=result.parameters,
                 chosen_epochs=result.chosen_epochs,
@@ -71,6 +84,7 @@ class Ledger:
                 warnings=result.warnings,
                 resumed=result.resumed,
                 seconds=result.seconds,
+                settings=dict(settings or {}),
                 device=device,
                 threads=threads,
             )
@@ -96,6 +110,11 @@ class Ledger:
             and entry.study_digest == study_digest
             and self.segments_path(split_id).exists()
         )
+
+    def is_halted(self, split_id: str, study_digest: str) -> bool:
+        """Whether this very study has given the split up."""
+        entry = self.entry(split_id)
+        return entry is not None and entry.status == HALTED and entry.study_digest == study_digest
 
     def segments(self, split_ids: Sequence[str]) -> pa.Table:
         """Return the segment predictions of finished splits, in order."""

@@ -105,14 +105,17 @@ class MlflowStudy:
         self._log_at_its_time(child, points)
         if entry.error or "error" in child.data.tags:
             self._client.set_tag(child.info.run_id, "error", entry.error[:LONGEST_TAG])
+        for name, value in entry.settings.items():
+            self._client.set_tag(child.info.run_id, f"chosen/{name}", str(value))
         status = "FINISHED" if entry.status == DONE else "FAILED"
         self._client.set_terminated(child.info.run_id, status=status)
 
     def finish(self, summary: Mapping[str, Any], artifacts: Sequence[Path]) -> None:
         """Write the figures and files of the study, and close the parent run."""
+        searched = {f"search/{key}": value for key, value in summary.get("search", {}).items()}
         points = [
             (key, float(value), 0)
-            for key, value in summary.items()
+            for key, value in [*summary.items(), *searched.items()]
             if isinstance(value, int | float) and not isinstance(value, bool)
         ]
         points += [

@@ -75,8 +75,13 @@ def predictions_table(predictions: Sequence[Prediction], classes: Sequence[str])
     columns: dict[str, Any] = {name: [getattr(row, name) for row in predictions] for name in names}
     for name in ("repeat", "seed_index"):
         columns[name] = pa.array(columns[name], pa.int32())
+    # Those of another system may be unknown.
+    columns["predicted_by_mean"] = pa.array(
+        [row.predicted_by_mean or None for row in predictions], pa.string()
+    )
     for label in classes:
-        columns[f"p_{label}"] = [row.probabilities[label] for row in predictions]
+        of_label = [row.probabilities.get(label) for row in predictions]
+        columns[f"p_{label}"] = pa.array(of_label, pa.float64())
     return pa.table(columns)
 
 

@@ -1,9 +1,10 @@
-"""A Tune run over the splits that are still to do: one trial each, on reused actors."""
+"""A Tune run over what is still to do: a trial for each split, or for each try of a search."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ray.tune import FailureConfig, RunConfig, TuneConfig, Tuner
 
 from harness.ledger import Ledger
 from harness.splits import Split
-from harness.trial import Trial, trainable
+from harness.trial import Rung, Trial, trainable
 from pipelines.clip_reading import ClipPlaces
 from pipelines.config import PipelineConfig
 from pipelines.errors import StoppedError
@@ -41,6 +42,71 @@ def split_task(split: Split, labels: Mapping[str, str], classes: Sequence[str]) 
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What one trial of Tune does: splits, one after the other, under one configuration.
+
+    Where one of them is given up at a rung, those behind it are not begun.
+    """
+
+    name: str
+    """Unlike that of any other job, and fit for a file."""
+    splits: tuple[Split, ...]
+    config: PipelineConfig
+    shards: ShardSet
+    """The clips' labels and keys."""
+    places: ClipPlaces
+    """Where the trial reads the clips."""
+    frozen_audio: TrunkRecipe | None
+    """Makes features of audio images that each split standardises for itself."""
+    folder: Path
+    """The ledger is in its `splits/`."""
+    digest: str
+    """Marks the entries that are of this study, or of this configuration in a search."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those of the configuration that a search chose: for the ledger."""
+    rungs: Mapping[str, tuple[Rung, ...]] = field(default_factory=dict)
+    """split_id -> where it is given up."""
+    keeps: ModelSettings | None = None
+    """What the trained networks are kept with; None: they are not."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where its splits are entered."""
+        return Ledger(self.folder / "splits")
+
+    def trials(self, classes: Sequence[str]) -> Iterator[Trial]:
+        """Yield what the trial is told of each split."""
+        labels = {outcome.clip_id: outcome.emotion for outcome in self.shards.usable}
+        for split in self.splits:
+            clip_ids = (*split.train, *split.validation, *split.test)
+            yield Trial(
+                task=split_task(split, labels, classes),
+                keys={clip_id: self.shards.keys[clip_id] for clip_id in clip_ids},
+                places=self.places,
+                model=self.config.model,
+                fusion=self.config.fusion,
+                training=self.config.training,
+                frozen_audio=self.frozen_audio,
+                threads=self.config.cluster.trial_cpus,
+                gpus=self.config.cluster.trial_gpus,
+                study_digest=self.digest,
+                folder=str(self.folder),
+                settings=dict(self.settings),
+                rungs=self.rungs.get(split.split_id, ()),
+                keeps=self.keeps,
+            )
+
+    def enter_failure(self, error: str) -> None:
+        """Enter the first split that has not come to an end as failed; none where all have."""
+        for split in self.splits:
+            if self.ledger.is_halted(split.split_id, self.digest):
+                return
+            if not self.ledger.is_done(split.split_id, self.digest):
+                self.ledger.record_failure(split.split_id, error, self.digest)
+                return
+
+
 def run_splits(
     splits: Sequence[Split],
     *,
@@ -53,9 +119,8 @@ def run_splits(
     study_digest: str,
     on_done: Callable[[str], None],
     on_epoch: Callable[[str, int], None],
-    keeps: ModelSettings | None = None,
 ) -> None:
-    """Run one trial per split; each ends in the ledger as done or as failed with its error.
+    """Run one trial per split, all under one configuration; see `run_jobs` and `Job`.
 
     Args:
         splits: those still to do.
@@ -68,37 +133,55 @@ def run_splits(
         study_digest: marks the entries of this study.
         on_done: called with the split_id when a trial has ended, well or not.
         on_epoch: called with the split_id and its epochs so far.
-        keeps: settings to keep each split's networks with; None keeps none.
     """
-    labels = {outcome.clip_id: outcome.emotion for outcome in shards.usable}
-    ledger = Ledger(folder / "splits")
-    scratch = folder / "tune"
-    # A file a trial: Tune copies what it is handed into each of its own records, many times over.
-    files = {split.split_id: scratch / "tasks" / f"{split.split_id}.json" for split in splits}
-    for split in splits:
-        trial = Trial(
-            task=split_task(split, labels, classes),
-            keys={
-                clip_id: shards.keys[clip_id]
-                for clip_id in (*split.train, *split.validation, *split.test)
-            },
+    jobs = [
+        Job(
+            name=split.split_id,
+            splits=(split,),
+            config=config,
+            shards=shards,
             places=places,
-            model=config.model,
-            fusion=config.fusion,
-            training=config.training,
             frozen_audio=frozen_audio,
-            threads=config.cluster.trial_cpus,
-            gpus=config.cluster.trial_gpus,
-            study_digest=study_digest,
-            folder=str(folder),
-            keeps=keeps,
+            folder=folder,
+            digest=study_digest,
         )
-        trial.write(files[split.split_id])
-    trials = [{"split_id": split_id, "file": str(file)} for split_id, file in files.items()]
+        for split in splits
+    ]
+    run_jobs(jobs, classes=classes, folder=folder, on_done=on_done, on_epoch=on_epoch)
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    classes: Sequence[str],
+    folder: Path,
+    on_done: Callable[[str], None],
+    on_epoch: Callable[[str, int], None],
+) -> None:
+    """Run each job as a trial of one Tune run, on reused actors; all splits end in the ledgers.
+
+    Args:
+        jobs: at least one; the resources of the first one's `cluster` are those of all.
+        classes: all labels, in order.
+        folder: the study's folder, for what Tune and the trials are told.
+        on_done: called with the job's name when its trial has ended, well or not.
+        on_epoch: called with the job's name and its epochs so far.
+
+    Raises:
+        StoppedError: the disk is full; what is finished is kept.
+    """
+    cluster = jobs[0].config.cluster
+    scratch = folder / "tune"
+    trials = []
+    for job in jobs:
+        # Files: Tune copies what it is handed into each of its own records, many times over.
+        files = []
+        for number, trial in enumerate(job.trials(classes)):
+            files.append(scratch / "tasks" / f"{job.name}-{number}.json")
+            trial.write(files[-1])
+        trials.append({"name": job.name, "files": [str(file) for file in files]})
     tuner = Tuner(
-        tune.with_resources(
-            trainable, {"cpu": config.cluster.trial_cpus, "gpu": config.cluster.trial_gpus}
-        ),
+        tune.with_resources(trainable, {"cpu": cluster.trial_cpus, "gpu": cluster.trial_gpus}),
         param_space={"trial": tune.grid_search(trials)},
         tune_config=TuneConfig(
             reuse_actors=True,
@@ -108,7 +191,7 @@ def run_splits(
         run_config=RunConfig(
             name="trials",
             storage_path=str(scratch),
-            failure_config=FailureConfig(max_failures=config.cluster.trial_retries),
+            failure_config=FailureConfig(max_failures=cluster.trial_retries),
             callbacks=[_Watch(on_done, on_epoch)],
             verbose=0,
         ),
@@ -120,23 +203,22 @@ def run_splits(
         if shutil.disk_usage(folder).free > LEAST_FREE_BYTES:
             raise
         raise StoppedError(
-            f"paths.runs ({config.paths.runs}) is full; finished splits are kept: make room there "
-            "and run the same command again"
+            f"paths.runs ({jobs[0].config.paths.runs}) is full; finished splits are kept: make "
+            "room there and run the same command again"
         ) from error
+    errors: dict[str, str] = {}
     for number in range(len(results)):
         result = results[number]
-        split_id = result.config["trial"]["split_id"] if result.config else ""
-        if result.error is not None and split_id:
-            ledger.record_failure(split_id, _last_line(result.error), study_digest)
-    # A trial that Tune lost is no entry at all: it must not be missed either.
-    for split in splits:
-        if ledger.entry(split.split_id) is None:
-            ledger.record_failure(split.split_id, "the trial ended without a result", study_digest)
+        if result.error is not None and result.config:
+            errors[result.config["trial"]["name"]] = _last_line(result.error)
+    for job in jobs:
+        # A trial that Tune lost has no error: it must not be missed either.
+        job.enter_failure(errors.get(job.name, "the trial ended without a result"))
     shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _trial_name(trial: Any) -> str:
-    return str(trial.config["trial"]["split_id"])
+    return str(trial.config["trial"]["name"])
 
 
 def _last_line(error: BaseException) -> str:

@@ -112,7 +112,7 @@ def plan_splits(
         UsageError: the corpus can't be divided so, or the plan's file is of another corpus.
     """
     if protocol.plan is not None:
-        return _again(read_plan(Path(protocol.plan)), clips, set(lost), protocol)
+        return _again(read_plan(Path(protocol.plan)), clips, segments, set(lost), protocol)
     ordered = sorted(clips, key=lambda clip: clip.clip_id)
     divisions = divide(ordered, segments, protocol, seed, frozenset(other_corpus))
     ring = subject_ring(ordered)
@@ -207,6 +207,8 @@ def read_plan(path: Path) -> Plan:
     """
     try:
         value = json.loads(path.read_text())
+        if value["unit"] not in (CLIP, SEGMENT):
+            raise ValueError(f"unit {value['unit']!r} is neither {CLIP} nor {SEGMENT}")
         splits = tuple(_split_of(row, value["unit"]) for row in value["splits"])
         to_choose = frozenset(s["split_id"] for s in value["splits"] if "validation" not in s)
     except OSError as error:
@@ -251,7 +253,11 @@ def _split_of(row: Mapping[str, Any], unit: str) -> Split:
 
 
 def _again(
-    plan: Plan, clips: Sequence[Clip], lost: Collection[str], protocol: ProtocolConfig
+    plan: Plan,
+    clips: Sequence[Clip],
+    segments: Mapping[str, int],
+    lost: Collection[str],
+    protocol: ProtocolConfig,
 ) -> Plan:
     """Return the splits of a file on the clips that there are, and name those that are lost."""
     require(
@@ -267,6 +273,15 @@ def _again(
         f"protocol.plan ({protocol.plan}) names {len(unknown)} clips that the corpus does not have "
         f"({unknown[0] if unknown else ''} is one): is it a plan of another corpus?",
     )
+    for split in plan.splits:
+        for held in split.pieces.values():
+            for clip_id, numbers in held.items():
+                require(
+                    clip_id not in usable or max(numbers) < segments[clip_id],
+                    f"protocol.plan ({protocol.plan}) names segment {max(numbers)} of {clip_id}, "
+                    f"which has {segments.get(clip_id)}, counted from 0: is it a plan of other "
+                    "settings of preprocessing?",
+                )
     ring = subject_ring(clips)
     splits = []
     for number, split in enumerate(plan.splits):

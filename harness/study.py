@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from harness import provenance
 from harness.aggregate import aggregate
-from harness.config import StudyConfig, config_digest, model_settings
+from harness.config import StudyConfig, config_digest
 from harness.corpora import StudyCorpora, StudyData
 from harness.divisions import check_divisible
 from harness.leakage import LeakError, check_fitted, check_plan, check_reads
-from harness.ledger import Ledger
+from harness.ledger import DONE, Ledger
 from harness.mlflow_study import StudyRecord
+from harness.page.attempt import draw
 from harness.predictions import predictions_of, split_figures
-from harness.report import print_summary
-from harness.scheduling import run_splits
+from harness.preparation import Preparations, Prepared, feature_plan
+from harness.same_sound import same_sound
+from harness.scheduling import run_jobs
+from harness.sentences import sentence_overlap
 from harness.splits import Plan, Split, plan_splits, read_plan
+from harness.terminal import print_summary
 from harness.tracking import Tracker
 from harness.trial import model_folder
-from pipelines.clip_reading import ClipPlaces
 from pipelines.command_line import run_command
-from pipelines.config import CONF, compose_config, describe_settings, resolve, to_plain, to_yaml
+from pipelines.config import compose_config, describe_settings, resolve, to_plain, to_yaml
 from pipelines.errors import require
-from pipelines.extract import FeaturePlan, extract_features
-from pipelines.model_files import ModelSettings, is_model
-from pipelines.networks.backbone import backbone_class, build_backbone
-from pipelines.networks.frozen import LAYERS
+from pipelines.model_files import is_model
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
 from pipelines.shard_tables import write_outcomes
 from pipelines.storage import claim, digest_of, require_folder, write_json, write_text
-from pipelines.trunk_recipe import TrunkRecipe
 
 ALL_DONE, SOME_FAILED = 0, 1
 ARTIFACTS = (
@@ -56,17 +56,15 @@ VOICELESS_SHARE = 0.05
 class Study:
     """One configuration on one corpus of shards, in its folder."""
 
-    def __init__(self, config: StudyConfig, data: StudyData, features: FeaturePlan | None) -> None:
-        self.config, self.data, self.features = config, data, features
+    def __init__(self, config: StudyConfig, data: StudyData) -> None:
+        self.config, self.data = config, data
         self.shards = data.shards
         self.digests = {
             "config_digest": config_digest(config),
             "data_digest": data.shards.data_digest,
         }
         self.digest = digest_of(self.digests)
-        self.name = config.name or (
-            f"{config.protocol.kind}-{config.corpus.name}-{self.digest[:8]}"
-        )
+        self.name = config.name or f"{config.kind}-{config.corpus.name}-{self.digest[:8]}"
         self.folder = Path(config.paths.runs).absolute() / self.name
         self.classes = sorted({clip.emotion for clip in data.clips.values()})
         self.ledger = Ledger(self.folder / "splits")
@@ -91,7 +89,21 @@ class Study:
             protocol,
             {clip_id: clip.subject for clip_id, clip in data.clips.items()},
             self.shards.contents,
+            same_sound(self.shards.sounds()),
         )
+        self.claim_folder(plan.warnings(data.clips))
+        plan.write(self.folder / "plan.json")
+        return plan
+
+    def claim_folder(self, warnings: Sequence[str]) -> None:
+        """Take the folder for this process and write what it holds.
+
+        Args:
+            warnings: what must be said wherever its figures appear.
+
+        Raises:
+            UsageError: it holds another study, or another process works on it.
+        """
         # Held until this process ends: two drivers would train the same splits twice.
         self._claim = claim(self.folder / ".lock")
         require(
@@ -108,11 +120,9 @@ class Study:
                     f"name ({self.name}) is taken: {self.folder} holds a study with another "
                     f"{key.replace('_digest', '')}; choose another name, or remove that folder",
                 )
-        write_json(mark, {**self.digests, **asdict(self.record(plan))})
+        write_json(mark, {**self.digests, **asdict(self.record(warnings))})
         write_outcomes(self.folder / "outcomes.csv", self.shards.outcomes)
         write_text(self.folder / "config.yaml", to_yaml(self.config))
-        plan.write(self.folder / "plan.json")
-        return plan
 
     def warnings(self, plan: Plan) -> list[str]:
         """Return what a reader of the figures must know of the protocol and the data."""
@@ -132,53 +142,35 @@ class Study:
         predictions = predictions_of(segments, self.data.clips, self.classes)
         return split_figures([vars(row) for row in predictions])
 
-    @property
-    def places(self) -> ClipPlaces:
-        """Where trials read the clips: as pixels, or as features of frozen layers."""
-        model = self.config.model
-        places = ClipPlaces(
-            shards=str(self.shards.folder.root),
-            modalities=model.used_modalities,
-            face_size=backbone_class(model.backbone).face_size,
-            rescaling=self.config.training.rescaling,
-        )
-        return self.features.placed(places) if self.features else places
-
-    @property
-    def frozen_audio(self) -> TrunkRecipe | None:
-        """What makes features of audio images that each split standardises by its own clips."""
-        standardised = self.config.training.rescaling == "standardised"
-        if self.features is None or not standardised:
-            return None
-        return self.features.recipe
-
-    @property
-    def keeps(self) -> ModelSettings | None:
-        """What each split's networks are kept with; None where they are not."""
-        if not self.config.model.keep:
-            return None
-        trunk = None if self.features is None else self.features.recipe
-        return model_settings(self.config, trunk)
-
     def is_done(self, split: Split) -> bool:
         """Whether a split is finished, and its networks are kept if they are to be."""
         kept = not self.config.model.keep or is_model(model_folder(self.folder, split.split_id))
         return kept and self.ledger.is_done(split.split_id, self.digest)
 
-    def record(self, plan: Plan) -> StudyRecord:
-        """Return what MLflow is told of the study before it has any result."""
+    def record(self, warnings: Sequence[str]) -> StudyRecord:
+        """Return what MLflow is told of the study before it has any result.
+
+        Args:
+            warnings: what must be said wherever its figures appear.
+        """
         return StudyRecord(
             name=self.name,
             tags={
                 **self.digests,
                 "protocol": self.config.protocol.label,
                 "corpus": self.data.corpus,
-                "git_commit": git_commit(),
-                "protocol_warning": "; ".join(plan.warnings(self.data.clips)) or "none",
+                "git_commit": provenance.git_commit(),
+                "protocol_warning": "; ".join(warnings) or "none",
+                **self.config.tags,
             },
             parameters=self.parameters(),
             datasets=self.data.datasets,
         )
+
+    def tracker(self, warnings: Sequence[str]) -> Tracker:
+        """Return what sends the study to MLflow."""
+        runs = Path(self.config.paths.runs).absolute()
+        return Tracker(self.config.tracking, runs=runs, record=self.record(warnings))
 
     def parameters(self) -> dict[str, Any]:
         """Return the settings that people filter runs by."""
@@ -200,20 +192,30 @@ class Study:
         }
 
 
-def feature_plan(config: StudyConfig) -> FeaturePlan | None:
-    """Return which features the configuration needs; None where the whole trunk is trained.
+@dataclass(frozen=True)
+class Chosen:
+    """What a split is trained with."""
 
-    Raises:
-        UsageError: the trunk's weights can't be had: said now, not in each trial.
-    """
-    if config.training.trunk in LAYERS:
-        return FeaturePlan(config)
-    build_backbone(config.model)
-    return None
+    config: StudyConfig
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those of it that a search chose."""
 
 
-def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outcome:
-    """Preprocess, plan, train every split, vote, write the summary and send it to MLflow.
+class Search(Protocol):
+    """Finds what each split of a study is trained with."""
+
+    def choose(self, study: Study, plan: Plan, preparations: Preparations) -> Mapping[str, Chosen]:
+        """Return split_id -> its settings; a split for which nothing was found is not there."""
+
+    def section(self, study: Study, plan: Plan) -> dict[str, Any]:
+        """Return what the summary says of the search when the splits are done."""
+
+
+@contextmanager
+def opened(
+    config: StudyConfig, reporter: Reporter, *, verbose: bool
+) -> Iterator[tuple[Study, Preparations]]:
+    """Preprocess the corpus of a study, with Ray at hand for the block.
 
     Raises:
         UsageError: the request itself is wrong; nothing has been trained.
@@ -229,25 +231,53 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
     with ray_session(config.cluster, verbose=verbose) as place:
         check_trial_fits(config.cluster, place)
         reporter.line(f"running on {place}")
-        study = Study(config, corpora.prepare(place, reporter), features)
+        data = corpora.prepare(place, reporter)
+        preparations = Preparations(place, reporter)
+        preparations.know(Prepared(config=config, data=data, features=features))
+        yield Study(config, data), preparations
+
+
+def run_study(
+    config: StudyConfig, reporter: Reporter, *, verbose: bool, search: Search | None = None
+) -> Outcome:
+    """Preprocess, plan, train every split, vote, write the summary and send it to MLflow.
+
+    Args:
+        config: of the study.
+        reporter: told how far it is.
+        verbose: whether the libraries may speak.
+        search: chooses what each split is trained with; None: all as the study is configured.
+
+    Raises:
+        UsageError: the request itself is wrong; nothing has been trained.
+    """
+    with opened(config, reporter, verbose=verbose) as (study, preparations):
         plan = study.open_folder()
         todo = [split for split in plan.splits if not study.is_done(split)]
-        tracker = Tracker(
-            config.tracking, runs=Path(config.paths.runs).absolute(), record=study.record(plan)
-        )
+        tracker = study.tracker(plan.warnings(study.data.clips))
         tracker.start()
-        if todo and features is not None:
-            extract_features(features, study.shards, config, place, reporter)
-        _train(study, plan, todo, tracker, reporter)
-    try:
-        for split in plan.splits:
-            entry = study.ledger.entry(split.split_id)
-            if entry is not None:
-                check_reads(split, entry.reads)
-                check_fitted(split, entry.fitted)
-    except LeakError as error:
-        tracker.fail(str(error))
-        raise
+        if todo:
+            provenance.begin(study.folder, place=str(preparations.place), splits=len(todo))
+        try:
+            chosen = (
+                {split.split_id: Chosen(config) for split in plan.splits}
+                if search is None
+                else search.choose(study, plan, preparations)
+            )
+            _train(study, plan, todo, chosen, preparations, tracker)
+            for split in plan.splits:
+                entry = study.ledger.entry(split.split_id)
+                if entry is not None and entry.status == DONE:
+                    fused = chosen[split.split_id].config.model.fuses
+                    check_reads(split, entry.reads, fused=fused)
+                    check_fitted(split, entry.fitted)
+        except LeakError as error:
+            tracker.fail(str(error))
+            raise
+        if todo:
+            provenance.end(study.folder)
+    # A search may have chosen to fuse whole clips in some splits: segments are not alike then.
+    predicts = {found.config.predicts for found in chosen.values()} or {config.predicts}
     summary = aggregate(
         study.folder,
         plan=plan,
@@ -255,11 +285,18 @@ def run_study(config: StudyConfig, reporter: Reporter, *, verbose: bool) -> Outc
         corpus=study.data.corpus,
         clips=study.data.clips,
         classes=study.classes,
-        predicts=config.predicts,
+        predicts="clip" if "clip" in predicts else "segment",
         digests=study.digests,
-        seconds=_stage_seconds(study.folder, reporter),
+        seconds=stage_seconds(study.folder, reporter),
         warnings=study.warnings(plan),
+        sentence_overlap=sentence_overlap(
+            plan, {clip_id: clip.sentence for clip_id, clip in study.data.clips.items()}
+        ),
     )
+    if search is not None:
+        summary["search"] = search.section(study, plan)
+        write_json(study.folder / "summary.json", summary)
+    draw(study.folder, reporter)
     tracker.finish(summary, [study.folder / name for name in ARTIFACTS])
     return Outcome(study.folder, summary, tracker)
 
@@ -274,8 +311,14 @@ class Outcome:
 
 
 def _train(
-    study: Study, plan: Plan, todo: Sequence[Split], tracker: Tracker, reporter: Reporter
+    study: Study,
+    plan: Plan,
+    todo: Sequence[Split],
+    chosen: Mapping[str, Chosen],
+    preparations: Preparations,
+    tracker: Tracker,
 ) -> None:
+    reporter = preparations.reporter
     by_id = {split.split_id: split for split in plan.splits}
 
     def send(split: Split) -> None:
@@ -291,6 +334,18 @@ def _train(
     if not todo:
         reporter.line(f"train: {len(plan.splits)} splits were done before")
         return
+    jobs = [
+        preparations.of(found.config).job(
+            split.split_id,
+            (split,),
+            folder=study.folder,
+            digest=study.digest,
+            settings=found.settings,
+            keep=study.config.model.keep,
+        )
+        for split in todo
+        if (found := chosen.get(split.split_id)) is not None
+    ]
     with reporter.stage("train", len(todo)) as stage:
         epochs: dict[str, int] = {}
 
@@ -303,19 +358,14 @@ def _train(
             stage.advance()
             send(by_id[split_id])
 
-        run_splits(
-            todo,
-            config=study.config,
-            shards=study.shards,
-            places=study.places,
-            frozen_audio=study.frozen_audio,
-            classes=study.classes,
-            folder=study.folder,
-            study_digest=study.digest,
-            on_done=on_done,
-            on_epoch=on_epoch,
-            keeps=study.keeps,
-        )
+        if jobs:
+            run_jobs(
+                jobs,
+                classes=study.classes,
+                folder=study.folder,
+                on_done=on_done,
+                on_epoch=on_epoch,
+            )
         stage.say("")
     for split in todo:
         if not study.ledger.is_done(split.split_id, study.digest):
@@ -326,7 +376,7 @@ def _say_epochs(stage: Stage, epochs: dict[str, int]) -> None:
     stage.say(", ".join(f"{split_id} epoch {n}" for split_id, n in sorted(epochs.items())))
 
 
-def _stage_seconds(folder: Path, reporter: Reporter) -> dict[str, float]:
+def stage_seconds(folder: Path, reporter: Reporter) -> dict[str, float]:
     """Add this run's stages to those of earlier runs: a resumed study took the sum."""
     path = folder / "seconds.json"
     before: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
@@ -336,15 +386,6 @@ def _stage_seconds(folder: Path, reporter: Reporter) -> dict[str, float]:
     }
     write_json(path, total)
     return total
-
-
-def git_commit() -> str:
-    """Return the commit of this code; `unknown` where there is none."""
-    command = ["git", "-C", str(CONF.parent), "rev-parse", "--short=12", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def study_command(

@@ -1,4 +1,4 @@
-"""One split as a Tune trial: reads what it needs, trains, writes its entry of the ledger.
+"""Splits as a Tune trial: each reads what it needs, trains, writes its entry of the ledger.
 
 A trial gets the labels of its training and validation clips and no others: the driver joins those
 of the test clips to the predictions. The process is reused for further splits, and so are the
@@ -8,9 +8,11 @@ clips that it has read.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from pipelines.checkpoints import Checkpoints
 from pipelines.clip_reading import ClipPlaces, ClipReader
 from pipelines.device import exact_device
 from pipelines.inputs import ClipCache, Wall, pieces_by_phase
-from pipelines.model_files import ModelSettings, save_model
+from pipelines.model_files import ModelSettings, is_model, save_model
 from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
 from pipelines.networks.fusion import FusionConfig
@@ -44,8 +46,30 @@ def model_folder(study: Path, split_id: str) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rung:
+    """Where a split is given up that does worse than it should by then."""
+
+    network: str
+    epoch: int
+    most: float
+    """Validation loss of the best epoch so far, above which it is given up."""
+
+    def halts(self, curves: Sequence[Row]) -> bool:
+        """Whether a network with these epochs ends here; asked after each of them."""
+        row = curves[-1]
+        here = (row["network"], row["epoch"]) == (self.network, self.epoch)
+        return here and lowest_loss(curves) > self.most
+
+
+def lowest_loss(curves: Sequence[Row]) -> float:
+    """Return the validation loss of the best epoch; infinite where there is none."""
+    losses = [float(row["validation_loss"]) for row in curves if "validation_loss" in row]
+    return min((loss for loss in losses if math.isfinite(loss)), default=math.inf)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trial:
-    """All that a trial is told."""
+    """All that a split of a trial is told."""
 
     task: SplitTask
     keys: dict[str, str]
@@ -60,7 +84,10 @@ class Trial:
     gpus: float
     study_digest: str
     folder: str
-    """Of the study."""
+    """Of the ledger, and of the study where there is no search."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Those that a search chose."""
+    rungs: tuple[Rung, ...] = ()
     keeps: ModelSettings | None = None
     """Keep the trained networks, with these settings; None keeps nothing."""
 
@@ -76,6 +103,11 @@ class Trial:
         What was fine-tuned on other clips, under the same name of a split, is never taken up.
         """
         return digest_of([self.study_digest, asdict(self.task)])
+
+    @property
+    def kept_at(self) -> Path:
+        """Where the split's networks are kept, if they are."""
+        return model_folder(Path(self.folder), self.task.split_id)
 
     def write(self, path: Path) -> None:
         """Write the trial for the process that will run it, on whichever host."""
@@ -98,28 +130,37 @@ class Trial:
                 "fusion": FusionConfig(**value["fusion"]),
                 "training": TrainingConfig(**value["training"]),
                 "frozen_audio": recipe,
+                "rungs": tuple(Rung(**rung) for rung in value["rungs"]),
                 "keeps": keeps and ModelSettings.from_plain(keeps, ModelConfig(**keeps["model"])),
             }
         )
 
 
 def trainable(config: dict[str, Any]) -> None:
-    """Run a trial as Tune has it.
+    """Run the splits of a trial as Tune has it, one after the other.
+
+    Where one is given up, those behind it are not begun: they are of the same settings.
 
     Here and not where trials are scheduled: the actor imports this function's module, and every
     second of that is one before the first split.
     """
-    run_trial(config["trial"]["file"])
+    reports = _Reports(config["trial"]["name"])
+    for file in config["trial"]["files"]:
+        if not run_split(Trial.read(Path(file)), reports):
+            break
+    reports.end()
 
 
-def run_trial(path: str) -> None:
-    """Train and predict the split of a trial's file, and enter it in the ledger."""
-    trial = Trial.read(Path(path))
+def run_split(trial: Trial, reports: _Reports) -> bool:
+    """Train and predict a split, and enter it in the ledger; return whether it came to its end."""
+    ledger = Ledger(Path(trial.folder) / "splits")
+    kept = trial.keeps is None or is_model(trial.kept_at)
+    if kept and ledger.is_done(trial.task.split_id, trial.study_digest):
+        return True  # before this trial was tried again
     device = exact_device(trial.threads, on_gpu=trial.gpus > 0)
     task = trial.task
     cache, reader = _clips(trial.places, trial.training.cache_mb, device.type)
     reader.keys.update(trial.keys)
-    reports = _Reports(task.split_id)
     training = SplitTraining(
         task,
         Wall(
@@ -136,36 +177,38 @@ def run_trial(path: str) -> None:
             trial.checkpoints, trial.checkpoint_key, trial.training.checkpoint_seconds
         ),
         on_epoch=reports.note,
+        halts=lambda curves: any(rung.halts(curves) for rung in trial.rungs),
     )
     result = training.run()
-    if trial.keeps is not None:
-        folder = model_folder(Path(trial.folder), task.split_id)
-        save_model(folder, trial.keeps, training, study_digest=trial.study_digest)
-    Ledger(Path(trial.folder) / "splits").record(
+    if trial.keeps is not None and not result.halted:
+        save_model(trial.kept_at, trial.keeps, training, study_digest=trial.study_digest)
+    ledger.record(
         task,
         result,
         study_digest=trial.study_digest,
         device=_device_name(device),
         threads=trial.threads,
+        settings=trial.settings,
     )
     shutil.rmtree(trial.checkpoints, ignore_errors=True)
-    reports.end()
+    return not result.halted
 
 
 class _Reports:
     """Tells Tune how far a trial is, now and then: what counts is in the ledger."""
 
-    def __init__(self, split_id: str) -> None:
-        self.split_id, self.epochs, self._last = split_id, 0, time.monotonic()
+    def __init__(self, name: str) -> None:
+        self.name, self.epochs, self._last = name, 0, time.monotonic()
 
     def note(self, row: Row) -> None:
         self.epochs += 1
         if time.monotonic() - self._last >= REPORT_SECONDS:
             self._last = time.monotonic()
-            tune.report({"split_id": self.split_id, "epochs": self.epochs, "done": 0})
+            tune.report({"name": self.name, "epochs": self.epochs})
 
     def end(self) -> None:
-        tune.report({"split_id": self.split_id, "epochs": self.epochs, "done": 1})
+        # Tune's own word, which ends the trial: it stands in its last report and in no other.
+        tune.report({"name": self.name, "epochs": self.epochs, "done": True})
 
 
 @lru_cache(maxsize=1)

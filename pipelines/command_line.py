@@ -19,6 +19,8 @@ INTERRUPTED = 130
 
 _STORAGE_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.ESTALE}
 
+SETTINGS = ("key=value", "settings that differ from the default")
+"""What most commands take, and what it is."""
 Run = Callable[[argparse.Namespace, Reporter], int]
 
 
@@ -30,6 +32,7 @@ def run_command(
     arguments: Sequence[str] | None,
     settings: Callable[[], str],
     extend: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+    operands: tuple[str, str] = SETTINGS,
 ) -> int:
     """Parse the command line, run, and turn a user's mistake into one line and status 2.
 
@@ -42,6 +45,7 @@ def run_command(
         arguments: the command line; None takes the process' own.
         settings: makes the text on the settings, for --help only.
         extend: adds what this command alone takes, before the settings.
+        operands: what `overrides` holds, and its help: of a command that takes no settings.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     shown = settings() if {"-h", "--help"} & set(arguments) else ""
@@ -52,9 +56,7 @@ def run_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     extend(parser)
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings that differ from the default"
-    )
+    parser.add_argument("overrides", nargs="*", metavar=operands[0], help=operands[1])
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the result")
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="also what Ray and the libraries say"

@@ -115,7 +115,7 @@ def compose_config(primary: str, schema: type[ConfigT], overrides: Sequence[str]
     if not isinstance(composed, schema):
         raise TypeError(f"conf/{primary}.yaml does not start from {schema.__name__}")
     if isinstance(composed, PipelineConfig):
-        _make_paths_absolute(composed)
+        make_paths_absolute(composed)
     return composed
 
 
@@ -126,7 +126,7 @@ def resolve(config: PipelineConfig) -> None:
     )
 
 
-def _make_paths_absolute(config: PipelineConfig) -> None:
+def make_paths_absolute(config: PipelineConfig) -> None:
     """Let every process find what the user named, whatever folder it works in."""
     for holder, name in (
         (config.paths, "data"),
@@ -236,6 +236,11 @@ def _explain(error: Exception, schema: type, overrides: Sequence[str]) -> str:
         causes.append(causes[-1].__cause__)
     text = " ".join(str(cause) for cause in causes)
     known = sorted(set(known_keys(schema)))
+    if others := re.search(r"(?:In '([\w/]+)': )?Could not override '(\w+)'", text):
+        chosen, group = others.groups()
+        if group in _groups() and group not in known:
+            name = f"{chosen.replace('/', '=')} sets {group}, which" if chosen else group
+            return f"{name} is of another command: see --help for the settings of this one"
     # The last value of a key is the one that counts; the longest key is the most exact.
     told = dict(override.partition("=")[::2] for override in overrides)
     for bare, value in sorted(told.items(), key=lambda pair: -len(pair[0])):

@@ -19,7 +19,7 @@ from pipelines.corpus_plan import CorpusPlan, ShardTask, processor_settings
 from pipelines.faces import weights_present
 from pipelines.process import ClipProcessor, ClipResult
 from pipelines.records import Clip
-from pipelines.shard_tables import frames_table, segments_table
+from pipelines.shard_tables import frames_table, segments_table, sound_table
 from pipelines.storage import parquet_bytes
 
 SAMPLE = 6
@@ -184,8 +184,12 @@ def _sample(clips: Sequence[Clip]) -> list[Clip]:
 
 
 def _size(result: ClipResult) -> int:
-    if result.frames is None:
+    if result.frames is None or result.sound is None:
         return 0
     clip_id = result.outcome.clip_id
-    tables = (frames_table(clip_id, result.frames), segments_table(result.segments))
+    tables = (
+        frames_table(clip_id, result.frames),
+        segments_table(result.segments),
+        sound_table(clip_id, result.sound.words),
+    )
     return sum(parquet_bytes(table) for table in tables)

@@ -1,4 +1,4 @@
-"""Epochs of one network: train, score on the inner validation subject, keep the best epoch."""
+"""Epochs of one network: train, score on the inner validation subject, keep one of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from pipelines.checkpoints import Checkpoints, State
 from pipelines.split_task import Row
+from pipelines.training_config import BEST, LAST
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Fit:
     """`constant` learning rates, or `cosine`: falling to zero over the epochs."""
     patience: int
     """Epochs without a lower validation loss after which training stops."""
+    keep: str = BEST
+    """The `best` epoch by validation loss, or the `last` of all."""
     seed: int
     class_weights: Tensor | None
     device: torch.device
@@ -47,6 +50,16 @@ class Fit:
     reads: dict[str, set[str]] = field(default_factory=dict)
     """Phase -> clips that it read: goes into checkpoints too, and is completed from them."""
     on_epoch: Callable[[Row], None]
+    halts: Callable[[Sequence[Row]], bool] = lambda curves: False
+    """Whether the split ends after these epochs of the network, because others do better."""
+
+
+class HaltedError(Exception):
+    """A split was ended before its time; what it had learned by then is in `curves`."""
+
+    def __init__(self, curves: Sequence[Row]) -> None:
+        super().__init__()
+        self.curves = list(curves)
 
 
 @dataclass
@@ -73,7 +86,8 @@ def fit(
 ) -> Fitted:
     """Train a network with Adam and leave it in the epoch with the lowest validation loss.
 
-    Without validation batches nothing can be chosen, and the last epoch is kept. A device that
+    Without validation batches nothing can be chosen, and the last epoch is kept; so it is where
+    the settings ask for it, and then validation is scored for the curves alone. A device that
     runs out of memory halves the items that pass at once; the gradients of the parts add up to
     those of the whole batch.
 
@@ -88,6 +102,7 @@ def fit(
     Raises:
         FloatingPointError: the training loss is no longer finite, or the validation loss never.
         MemoryError: not even a single item fits on the device.
+        HaltedError: `settings.halts` said so.
     """
     run = _Run(network, settings, rates)
     run.resume()
@@ -98,6 +113,8 @@ def fit(
         trained = run.train(batches(order))
         network.eval()
         run.note(trained, run.evaluate(validation()))
+        if settings.halts(run.fitted.curves):
+            raise HaltedError(run.fitted.curves)
         if settings.checkpoints.due:
             settings.checkpoints.save(settings.name, run.state())
     return run.finish()
@@ -281,7 +298,7 @@ class _Run:
         }
         self.fitted.curves.append(row)
         self.settings.on_epoch(row)
-        if not held_out:
+        if not held_out or self.settings.keep == LAST:
             return
         self.has_validation = True
         if held_out["validation_loss"] < self.best_loss:
@@ -300,7 +317,7 @@ class _Run:
             self.best_state[name].copy_(value)
 
     def finish(self) -> Fitted:
-        """Leave the network in its best epoch."""
+        """Leave the network in the epoch that is kept."""
         self.network.eval()
         if math.isfinite(self.best_loss):
             if self.best_state is not None and self.fitted.chosen_epoch < self.epoch:

@@ -18,6 +18,7 @@ from pipelines.clip_files import ClipFiles, content_mark
 from pipelines.decode import DecodeError, MediaInfo
 from pipelines.errors import UsageError
 from pipelines.faces import FacesConfig, crop_face, fill_missing, follow, load_detector
+from pipelines.fingerprint import NO_WORDS, Words, fingerprint
 from pipelines.mfcc import MfccConfig, at_rate, audio_images, segment_samples, segment_seconds
 from pipelines.preprocess_config import PreprocessConfig
 from pipelines.recording import mended, without_voice
@@ -51,6 +52,11 @@ class Sound:
     rate: int
     start_s: float
     """Of the first sample on the container's clock."""
+
+    @property
+    def words(self) -> Words:
+        """What it sounds like: copies of it in other files are found by this."""
+        return fingerprint(self.samples, self.rate)
 
 
 @dataclass
@@ -150,7 +156,8 @@ class ClipProcessor:
                 )
             )
         try:
-            self.folder.write_clip(key, result.outcome, result.frames, result.segments)
+            words = result.sound.words if result.sound else NO_WORDS
+            self.folder.write_clip(key, result.outcome, result.frames, result.segments, words)
         except Exception as error:
             # Each kind of storage fails in its own ways. The next run tries again: nothing of this
             # clip is there but whole files.

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
+from pipelines.fingerprint import Words
 from pipelines.records import CROP_SIZE, FRAMES_PER_SEGMENT, ClipOutcome, Segment
 from pipelines.storage import Location, write_whole
 
@@ -24,6 +25,7 @@ FRAMES_SCHEMA = pa.schema(
         ("detected", pa.bool_()),
     ]
 )
+SOUNDS_SCHEMA = pa.schema([("clip_id", pa.string()), ("words", pa.list_(pa.uint32()))])
 OUTCOMES_SCHEMA = pa.schema(
     [
         ("clip_id", pa.string()),
@@ -111,6 +113,11 @@ def segments_table(segments: Sequence[Segment]) -> pa.Table:
         ],
         schema=segments_schema(mfcc.shape[1:]),
     )
+
+
+def sound_table(clip_id: str, words: Words) -> pa.Table:
+    """Return the row of `sounds` for one clip: the fingerprint of all that is heard of it."""
+    return pa.table({"clip_id": [clip_id], "words": [words]}, schema=SOUNDS_SCHEMA)
 
 
 def write_outcomes(path: Location, outcomes: Sequence[ClipOutcome]) -> None:

@@ -1,10 +1,10 @@
 """Segment shards: written by clip, whole or not at all, and read back by clip.
 
-`<data>/shards/<digest>/` holds `frames/`, `segments/` and `outcomes/`, each a Parquet data set
-with one file, and in it one row group, per clip, and `manifest.json`, which is written last: its
-presence means that every clip of the corpus has its outcome, and it repeats them all, so that one
-file tells what there is. A clip's files are named by its key, a digest of its content and of the
-settings, so a new corpus digest takes over the files of all clips that did not change.
+`<data>/shards/<digest>/` holds `frames/`, `segments/`, `sounds/` and `outcomes/`, each a Parquet
+data set with one file, and in it one row group, per clip, and `manifest.json`, which is written
+last: its presence means that every clip of the corpus has its outcome, and it repeats them all, so
+that one file tells what there is. A clip's files are named by its key, a digest of its content and
+of the settings, so a new corpus digest takes over the files of all clips that did not change.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.errors import UsageError
+from pipelines.fingerprint import NO_WORDS, Words
 from pipelines.records import CROP_SIZE, FRAMES_PER_SEGMENT, Clip, ClipArrays, ClipOutcome, Segment
 from pipelines.shard_tables import (
     OUTCOMES_SCHEMA,
@@ -32,6 +34,7 @@ from pipelines.shard_tables import (
     frames_table,
     image_shape,
     segments_table,
+    sound_table,
 )
 from pipelines.storage import (
     Location,
@@ -45,8 +48,10 @@ from pipelines.storage import (
     write_whole,
 )
 
-ARITHMETIC_VERSION = 3
+ARITHMETIC_VERSION = 4
 """Raised whenever the same clip and settings would give other shards than before."""
+_OF_USABLE = ("frames", "segments", "sounds")
+"""Tables that a clip stands in where its outcome is `ok`."""
 
 
 def clip_key(clip: Clip, content: str, settings: Mapping[str, Any]) -> str:
@@ -67,7 +72,7 @@ class ShardFolder:
         return self.root / "manifest.json"
 
     def path(self, table: str, key: str) -> Location:
-        """Return the file of one clip in `frames`, `segments` or `outcomes`."""
+        """Return the file of one clip in `frames`, `segments`, `sounds` or `outcomes`."""
         return self.root / table / f"{key}.parquet"
 
     def write_clip(
@@ -76,11 +81,13 @@ class ShardFolder:
         outcome: ClipOutcome,
         frames: ClipFrames | None = None,
         segments: Sequence[Segment] = (),
+        words: Words = NO_WORDS,
     ) -> None:
         """Write what one clip gave. The outcome comes last: where it is, the rest is."""
         if frames is not None:
             write_table(self.path("frames", key), frames_table(outcome.clip_id, frames))
             write_table(self.path("segments", key), segments_table(segments))
+            write_table(self.path("sounds", key), sound_table(outcome.clip_id, words))
         write_table(
             self.path("outcomes", key),
             pa.Table.from_pylist([asdict(outcome)], schema=OUTCOMES_SCHEMA),
@@ -102,13 +109,30 @@ class ShardFolder:
         """Return what became of the clip with this key, or None where it is still to do."""
         return self.outcomes([key]).get(key)
 
+    def sounds(self, keys: Collection[str]) -> dict[str, Words]:
+        """Return the fingerprints of the sound of those of the clips with these keys that have one.
+
+        Raises:
+            UsageError: a file is damaged.
+        """
+        found = read_whole(self.path("sounds", key) for key in keys)
+        sounds = {}
+        for name, content in found.items():
+            key = name.removesuffix(".parquet")
+            try:
+                words = pq.ParquetFile(pa.BufferReader(content)).read(columns=["words"])["words"]
+            except pa.ArrowException as error:
+                raise UsageError(_lost(self.path("sounds", key), str(error))) from error
+            sounds[key] = words.combine_chunks().flatten().to_numpy()
+        return sounds
+
     def take_over(self, keys: Collection[str], other: ShardFolder) -> set[str]:
         """Link these clips' files from another digest of the corpus; return those it had."""
         taken = set()
         for key, outcome in other.outcomes(keys).items():
             if outcome.transient:
                 continue
-            tables = ("frames", "segments") if outcome.status == "ok" else ()
+            tables = _OF_USABLE if outcome.status == "ok" else ()
             for table in (*tables, "outcomes"):
                 _link(other.path(table, key), self.path(table, key))
             taken.add(key)
@@ -162,10 +186,30 @@ class ShardSet:
         """Outcomes of the clips that have segments."""
         return tuple(outcome for outcome in self.outcomes if outcome.status == "ok")
 
+    def sounds(self) -> dict[str, Words]:
+        """Return clip_id -> fingerprint of its sound, for all usable clips.
+
+        Raises:
+            UsageError: one is not there, or damaged.
+        """
+        keys = {outcome.clip_id: self.keys[outcome.clip_id] for outcome in self.usable}
+        held = self.folder.sounds(keys.values())
+        for key in keys.values():
+            if key not in held:
+                raise UsageError(_lost(self.folder.path("sounds", key), "it is not there"))
+        return {clip_id: held[key] for clip_id, key in keys.items()}
+
     @property
     def data_digest(self) -> str:
         """Digest of what a study reads: the clips' keys and which of them are usable."""
         return digest_of([self.digest, [outcome.clip_id for outcome in self.usable]])
+
+
+def _lost(path: Location, problem: str) -> str:
+    return (
+        f"{path} can't be read ({problem}): remove the folder {path.parent.parent} and run the "
+        "same command again"
+    )
 
 
 def _link(source: Location, target: Location) -> None:

@@ -72,6 +72,9 @@ class SplitResult:
     fitted: dict[str, list[str]] = field(default_factory=dict)
     """What was fitted besides the networks -> ids of the clips that it was fitted on."""
     warnings: list[str] = field(default_factory=list)
+    halted: bool = False
+    """Ended before its time, in the network and the epoch of the last row of `curves`: there are no
+    predictions."""
     resumed: dict[str, int] = field(default_factory=dict)
     """Network -> epochs that a process had done which was killed. No part of what came out."""
     seconds: dict[str, float] = field(default_factory=dict)

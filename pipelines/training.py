@@ -2,21 +2,21 @@
 
 Stage 1 trains the audio network and the visual network, each with its own softmax. Stage 2 trains
 the attention fusion on their frozen features. After every epoch the networks are scored on the
-inner validation subject; the epoch with the lowest validation loss is kept. Test clips are opened
-when nothing is left to choose, and their labels never arrive here.
+inner validation subject; the epoch with the lowest validation loss is kept, unless the last one is
+asked for. Test clips are opened when nothing is left to choose, and their labels never arrive here.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
 from pipelines.checkpoints import Checkpoints
-from pipelines.fitting import Fit, Fitted
+from pipelines.fitting import Fit, Fitted, HaltedError
 from pipelines.inputs import TEST_PHASE, Wall
 from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
@@ -56,6 +56,7 @@ class SplitTraining:
         frozen_audio: FrozenTrunk | None = None,
         checkpoints: Checkpoints = NO_CHECKPOINTS,
         on_epoch: Callable[[Row], None] = lambda row: None,
+        halts: Callable[[Sequence[Row]], bool] = lambda curves: False,
     ) -> None:
         """Build the networks, and fit what is fitted before them.
 
@@ -69,10 +70,11 @@ class SplitTraining:
             frozen_audio: makes features of standardised audio images, where both are asked for.
             checkpoints: where a killed training goes on.
             on_epoch: called after every epoch with its losses and accuracies.
+            halts: asked after every epoch, with those of the network so far, whether to give up.
         """
         self.task, self.wall = task, wall
         self.config, self.device = training, device
-        self.checkpoints, self.on_epoch = checkpoints, on_epoch
+        self.checkpoints, self.on_epoch, self.halts = checkpoints, on_epoch, halts
         self.clips = SplitClips(
             task,
             wall,
@@ -114,22 +116,29 @@ class SplitTraining:
         return networks
 
     def run(self) -> SplitResult:
-        """Train both stages, freeze, predict the test segments.
+        """Train both stages, freeze, predict the test segments; or give up where `halts` says so.
 
         Raises:
             FloatingPointError: a loss or a prediction is not finite.
             MemoryError: the device can't hold the networks, or not even one clip at a time.
         """
         try:
-            return self._run()
+            self._run()
+        except HaltedError as halted:
+            self.result.curves += halted.curves
+            self.result.halted = True
         except torch.OutOfMemoryError as error:
             raise MemoryError(
                 f"the networks of {self.task.split_id} and what trains them do not fit on "
                 f"{self.device}: lower training.clips_per_batch, set training.trunk=frozen or fc, "
                 "choose a smaller model, or give each trial more of the GPU (cluster.trial_gpus)"
             ) from error
+        self.result.reads = {phase: sorted(ids) for phase, ids in self.wall.reads.items()}
+        if self.checkpoints.problem:
+            self.result.warnings.append(self.checkpoints.problem)
+        return self.result
 
-    def _run(self) -> SplitResult:
+    def _run(self) -> None:
         epochs = {AUDIO: self.config.audio_epochs, VISUAL: self.config.visual_epochs}
         for name in self.stage1.networks:
             with self._timed(name):
@@ -141,10 +150,6 @@ class SplitTraining:
         with self._timed("test"):
             for clip_id in self.task.test:
                 self.result.segments += self._predict(clip_id)
-        self.result.reads = {phase: sorted(ids) for phase, ids in self.wall.reads.items()}
-        if self.checkpoints.problem:
-            self.result.warnings.append(self.checkpoints.problem)
-        return self.result
 
     def _fit(self, name: str, epochs: int) -> Fit:
         variation = self.stage1.variation.get(name)
@@ -153,6 +158,7 @@ class SplitTraining:
             epochs=epochs,
             schedule=self.config.schedule,
             patience=self.config.patience,
+            keep=self.config.keep,
             seed=seed_for(self.task.seed, name, "fit"),
             class_weights=self.class_weights,
             device=self.device,
@@ -160,6 +166,7 @@ class SplitTraining:
             generators=() if variation is None else (variation,),
             reads=self.wall.reads,
             on_epoch=self.on_epoch,
+            halts=self.halts,
         )
 
     def _note(self, name: str, fitted: Fitted) -> None:

@@ -10,6 +10,7 @@ from pipelines.mfcc import RESCALINGS
 from pipelines.precision import PRECISIONS
 
 TRUNKS = ("full", "fc", "frozen")
+BEST, LAST = "best", "last"
 
 
 @dataclass
@@ -30,6 +31,9 @@ class TrainingConfig:
     fusion_epochs: int = 40
     patience: int = 5
     """Epochs without a lower validation loss after which a network stops."""
+    keep: str = BEST
+    """Epoch that a network is left in: the `best` by validation loss, or the `last` of all epochs,
+    where nothing is chosen and patience does not count."""
     clips_per_batch: int = 4
     """Stage 1 goes by clips, so that each unique frame passes the trunk once."""
     segments_per_clip: int | None = None
@@ -52,6 +56,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         require_one_of("training.trunk", self.trunk, TRUNKS)
         require_one_of("training.precision", self.precision, PRECISIONS)
+        require_one_of("training.keep", self.keep, (BEST, LAST))
         require_one_of("training.schedule", self.schedule, ("constant", "cosine"))
         require_one_of("training.rescaling", self.rescaling, RESCALINGS)
         for name in (

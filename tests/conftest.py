@@ -13,6 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from groups import (  # noqa: F401  which tests run in one process: hooks
+    pytest_collection_finish,
+    pytest_collection_modifyitems,
+    pytest_configure_node,
+    pytest_xdist_make_scheduler,
+    pytest_xdist_setupnodes,
+)
 from media_files import GRID, MODELS
 
 SMALL = (
@@ -24,15 +31,6 @@ SMALL = (
     "training.fusion_epochs=3",
 )
 """Three people, eighteen clips, few epochs: the whole way in half a minute."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, when tests run in several processes, what shares fixtures that take long."""
-    for item in items:
-        shared = "small_study" in getattr(item, "fixturenames", ())
-        group = "small_study" if shared else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @dataclass(frozen=True)

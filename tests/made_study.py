@@ -41,7 +41,7 @@ def split_of(number: int) -> Split:
         held_out=f"s{number:02d}",
         repeat=0,
         seed=number,
-        train=(f"s{(number + 1) % 100:02d}/a",),
+        train=(f"s{(number + 1) % 42:02d}/a",),
         validation=(),
         test=(f"s{number:02d}/a", f"s{number:02d}/b"),
     )

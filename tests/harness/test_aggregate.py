@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from harness.aggregate import aggregate
 from harness.ledger import Ledger
 from harness.mlflow_study import StudyRecord
-from harness.report import print_summary
 from harness.splits import Plan, Split
+from harness.terminal import print_summary
 from harness.tracking import Tracker, TrackingConfig
 from pipelines.records import Clip
 from pipelines.split_task import SegmentPrediction, SplitResult, SplitTask
@@ -35,23 +38,34 @@ ONE_A_CLIP: Rows = {
 }
 
 
-def study(folder: Path, rows: Rows, predicts: str) -> dict[str, Any]:
+def study(
+    folder: Path,
+    rows: Rows,
+    predicts: str,
+    *,
+    lost: Sequence[str] = (),
+    seeds: int = 1,
+    done: Sequence[str] = ("s1", "s2"),
+    same_people: bool = False,
+) -> dict[str, Any]:
     """Aggregate a study of two splits with these probabilities of segments."""
     ledger, splits = Ledger(folder / "splits"), []
-    for subject in ("s1", "s2"):
+    for subject, seed_index in itertools.product(("s1", "s2"), range(seeds)):
         test = tuple(clip_id for clip_id in TRUE if clip_id.startswith(subject))
         split = Split(
-            split_id=f"held-out-{subject}",
+            split_id=f"held-out-{subject}-{seed_index}",
             held_out=subject,
             repeat=0,
+            seed_index=seed_index,
             seed=0,
-            train=tuple(TRUE.keys() - {*test}),
+            train=tuple(TRUE.keys() - ({test[0]} if same_people else {*test})),
             validation=(),
             test=test,
         )
         task = SplitTask(
             split_id=split.split_id,
             repeat=0,
+            seed_index=seed_index,
             seed=0,
             classes=CLASSES,
             train=(),
@@ -66,16 +80,17 @@ def study(folder: Path, rows: Rows, predicts: str) -> dict[str, Any]:
         result = SplitResult(
             segments=segments, curves=[], chosen_epochs={}, reads={}, parameters={}
         )
-        ledger.record(task, result, study_digest="", device="cpu", threads=1)
         splits.append(split)
+        if subject in done:
+            ledger.record(task, result, study_digest="", device="cpu", threads=1)
     return aggregate(
         folder,
-        plan=Plan(unit="clip", splits=tuple(splits)),
+        plan=Plan(unit="clip", splits=tuple(splits), lost=tuple(lost)),
         protocol="LOSO",
         corpus="made",
         clips={
             clip_id: Clip(clip_id=clip_id, path="", subject=clip_id[:2], emotion=emotion)
-            for clip_id, emotion in TRUE.items()
+            for clip_id, emotion in {**TRUE, **dict.fromkeys(lost, "fear")}.items()
         },
         classes=CLASSES,
         predicts=predicts,
@@ -122,7 +137,56 @@ def test_one_prediction_a_clip_has_neither_ties_nor_an_accuracy_of_segments(
     assert summary["tie_rate"] == 0
     written = json.loads((tmp_path / "summary.json").read_text())
     assert written["predicts"] == "clip"
-    assert written["segment_accuracy"] is None
+    for name in ("accuracy", "uar", "weighted_f1", "confusion"):
+        assert written[f"segment_{name}"] is None
+
+
+def test_lost_clips_lower_coverage_and_count_as_wrong_beside_the_headline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = study(tmp_path, VOTING, "segment", lost=["s1/x", "s3/y"])
+    assert summary["clip_accuracy"] == 3 / 4
+    assert summary["coverage"] == pytest.approx(4 / 6)
+    assert summary["clip_accuracy_all"] == pytest.approx(3 / 6)
+    assert (summary["clips"], summary["clips_usable"], summary["subjects"]) == (6, 4, 3)
+    assert [row["clips_missing"] for row in summary["per_subject"]] == [1, 0]
+    assert "no clip of s3 could be used: the figures are without them" in summary["warnings"]
+    print_summary(summary, tmp_path)
+    assert "with lost clips wrong  50.0 %  (66.7 %" in capsys.readouterr().out
+
+
+def test_each_seed_is_told_and_each_clip_counts_once(tmp_path: Path) -> None:
+    summary = study(tmp_path, VOTING, "segment", seeds=3)
+    assert summary["clip_accuracy"] == summary["clip_accuracy_all"] == pytest.approx(3 / 4)
+    assert [row["clip_accuracy"] for row in summary["seeds"]["each"]] == [3 / 4] * 3
+    assert summary["seeds"]["sd"] == 0
+    assert summary["subject_sd"] == pytest.approx(0.5 / 2**0.5)
+    assert summary["repeats"] is None
+    assert summary["segments"] == 7
+    assert np.sum(summary["confusion"]) == pytest.approx(4)
+
+
+def test_an_incomplete_study_has_a_bound_and_no_headline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = study(tmp_path, VOTING, "segment", done=["s2"])
+    assert not {"clip_accuracy", "uar", "ci95_low", "intervals"} & summary.keys()
+    assert summary["clip_accuracy_all"] == 2 / 4
+    assert summary["coverage"] == 2 / 4
+    print_summary(summary, tmp_path)
+    said = capsys.readouterr().out
+    assert "pooled" not in said
+    assert "at least" in said
+
+
+def test_a_warning_of_the_protocol_stands_beside_the_number_and_in_the_title(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_summary(study(tmp_path, VOTING, "segment", same_people=True), tmp_path)
+    said = capsys.readouterr().out.splitlines()
+    for start in ("LOSO on made", "mean over subjects", "pooled accuracy", "pooled UAR"):
+        (line,) = [line for line in said if line.startswith(start)]
+        assert "[subject-dependent: the people tested were also trained on]" in line
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from conftest import (
 )
 from omegaconf import OmegaConf
 
-from harness.fit import everybody
+from harness.model_training import everybody
 from pipelines.records import Clip
 
 REPOSITORY = Path(__file__).parents[2]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from harness.leakage import LeakError, allowed_reads, check_fitted, check_plan, check_reads
 from harness.protocols import ProtocolConfig
+from harness.same_sound import SameSound
 from harness.splits import Plan, Split
 
 SUBJECTS = {"a1": "a", "a2": "a", "b1": "b", "b2": "b", "c1": "c", "c2": "c"}
@@ -26,9 +28,12 @@ BY_CLIP = ProtocolConfig(kind="kfold", folds=2)
 
 
 def check(
-    split: Split, protocol: ProtocolConfig = LOSO, contents: dict[str, str] = CONTENTS
+    split: Split,
+    protocol: ProtocolConfig = LOSO,
+    contents: dict[str, str] = CONTENTS,
+    same_sounds: Sequence[SameSound] = (),
 ) -> None:
-    check_plan(Plan(unit="clip", splits=(split,)), protocol, SUBJECTS, contents)
+    check_plan(Plan(unit="clip", splits=(split,)), protocol, SUBJECTS, contents, same_sounds)
 
 
 def test_a_clean_plan_passes() -> None:
@@ -58,34 +63,123 @@ def test_a_recording_copied_under_another_subjects_name_is_refused_by_name() -> 
         check(CLEAN, contents=copied)
 
 
+def sounding_alike(one: str, other: str) -> SameSound:
+    return SameSound(one, other, shift_s=0.0, seconds=1.5, bits_differ=0.1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ("a1", "c2", "a1 in training and c2 in test"),
+        ("b2", "c1", "b2 in validation and c1 in test"),
+        ("a2", "b1", "a2 in training and b1 in validation"),
+        # By name the other way round: the part that learns is named first all the same.
+        ("c2", "a1", "a1 in training and c2 in test"),
+    ],
+)
+def test_a_recording_in_two_files_in_two_parts_is_refused_by_name(
+    one: str, other: str, said: str
+) -> None:
+    told = rf"split loso-c: {said} are the same recording in two files \(1.5 s of one sound\)"
+    for protocol in (LOSO, BY_CLIP):
+        with pytest.raises(LeakError, match=told):
+            check(CLEAN, protocol, same_sounds=[sounding_alike(one, other)])
+
+
+def test_copies_that_stay_in_one_part_of_every_split_leak_nothing() -> None:
+    twice = {**CONTENTS, "c2": CONTENTS["c1"]}
+    check(CLEAN, contents=twice, same_sounds=[sounding_alike("a1", "a2")])
+
+
+def test_a_file_copied_many_times_is_caught_wherever_the_copies_stand() -> None:
+    names = [f"x{number:02d}" for number in range(60)]
+    subjects = {**SUBJECTS, **dict.fromkeys(names, "a"), "x37": "c"}
+    contents = {**CONTENTS, **dict.fromkeys(names, "one file")}
+    train = (*CLEAN.train, *(name for name in names if name != "x37"))
+    plan = Plan(unit="clip", splits=(replace(CLEAN, train=train, test=("c1", "x37")),))
+    with pytest.raises(LeakError, match=r"x36 in training and x37 in test"):
+        check_plan(plan, LOSO, subjects, contents, [])
+
+
+def test_a_recording_under_two_subjects_is_refused_even_where_both_are_trained_on() -> None:
+    split = replace(CLEAN, train=("a1", "a2", "b1"), validation=())
+    pair = [sounding_alike("a2", "b1")]
+    with pytest.raises(LeakError, match=r"a2 \(subject a\) and b1 \(subject b\) are the same"):
+        check(split, same_sounds=pair)
+    # Where subjects need not be apart it stands on one side, and tells the test nothing.
+    check(split, BY_CLIP, same_sounds=pair)
+    with pytest.raises(LeakError, match=r"a1 \(subject a\) and b1 \(subject b\) are the same"):
+        check(split, contents={**CONTENTS, "b1": CONTENTS["a1"]})
+
+
+def test_clips_that_no_split_uses_leak_nothing() -> None:
+    split = replace(CLEAN, train=("a1",), validation=("b1",), test=("c1",))
+    unused = {**CONTENTS, "a2": "unreadable", "b2": "unreadable", "c2": "unreadable"}
+    check(split, contents=unused, same_sounds=[sounding_alike("a1", "c2")])
+
+
 def test_kfold_by_clip_may_share_subjects_with_the_test_but_not_with_the_validation() -> None:
     check(replace(CLEAN, train=("a1", "c1"), test=("a2", "c2")), BY_CLIP)
     with pytest.raises(LeakError, match="subject a is in both training and validation"):
         check(replace(CLEAN, train=("a1",), validation=("a2",)), BY_CLIP)
 
 
-CLEAN_READS = allowed_reads(CLEAN.train, CLEAN.validation, CLEAN.test)
+READS = {
+    phase: sorted(clip_ids)
+    for phase, clip_ids in allowed_reads(CLEAN.train, CLEAN.validation, CLEAN.test).items()
+}
+ONE_STAGE = {phase: READS[phase] for phase in ("stage1_fit", "stage1_choose", "test")}
+PHASES = ["stage1_fit", "stage1_choose", "stage2_fit", "stage2_choose", "test"]
 
 
-def test_reads_within_each_phases_own_clips_pass() -> None:
-    check_reads(CLEAN, {phase: sorted(ids) for phase, ids in CLEAN_READS.items()})
+def test_phases_that_read_all_their_own_clips_pass() -> None:
+    assert sorted(READS) == sorted(PHASES)
+    check_reads(CLEAN, READS, fused=True)
+    check_reads(CLEAN, ONE_STAGE, fused=False)
+
+
+def test_without_a_validation_subject_nothing_is_chosen_by() -> None:
+    split = replace(CLEAN, validation=())
+    reads = {phase: ids for phase, ids in READS.items() if not phase.endswith("choose")}
+    check_reads(split, reads, fused=True)
 
 
 @pytest.mark.parametrize("phase", ["stage1_fit", "stage1_choose", "stage2_fit", "stage2_choose"])
 def test_a_phase_that_read_a_test_clip_is_caught(phase: str) -> None:
-    reads = {phase: [*sorted(CLEAN_READS[phase]), "c1"]}
     with pytest.raises(LeakError, match=f"phase {phase} read c1"):
-        check_reads(CLEAN, reads)
+        check_reads(CLEAN, {**READS, phase: [*READS[phase], "c1"]}, fused=True)
 
 
 def test_fitting_on_the_validation_subject_is_caught() -> None:
     with pytest.raises(LeakError, match="phase stage1_fit read b1"):
-        check_reads(CLEAN, {"stage1_fit": ["a1", "b1"]})
+        check_reads(CLEAN, {**READS, "stage1_fit": ["a1", "a2", "b1"]}, fused=True)
+
+
+def test_a_clip_of_no_part_of_the_split_is_caught() -> None:
+    with pytest.raises(LeakError, match="phase test read z9"):
+        check_reads(CLEAN, {**READS, "test": ["c1", "c2", "z9"]}, fused=True)
 
 
 def test_a_phase_nobody_declared_is_caught() -> None:
     with pytest.raises(LeakError, match="unknown phase calibration"):
-        check_reads(CLEAN, {"calibration": ["c1"]})
+        check_reads(CLEAN, {**READS, "calibration": ["c1"]}, fused=True)
+    with pytest.raises(LeakError, match="unknown phase stage2_fit"):
+        check_reads(CLEAN, READS, fused=False)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_phase_whose_reads_are_unknown_or_incomplete_is_caught(phase: str) -> None:
+    gone = {name: ids for name, ids in READS.items() if name != phase}
+    for reads in (gone, {**READS, phase: []}, {**READS, phase: READS[phase][1:]}):
+        missing = min(set(READS[phase]) - set(reads.get(phase, ())))
+        with pytest.raises(LeakError, match=f"does not say that phase {phase} read {missing}"):
+            check_reads(CLEAN, reads, fused=True)
+
+
+def test_a_ledger_without_any_reads_is_caught() -> None:
+    for fused in (True, False):
+        with pytest.raises(LeakError, match=r"stage1_fit read a1 \(2 of its 2 clips are missing\)"):
+            check_reads(CLEAN, {}, fused=fused)
 
 
 def test_a_normaliser_of_training_clips_passes_and_so_does_none() -> None:

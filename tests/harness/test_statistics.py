@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.statistics import cluster_bootstrap, t_interval, wilson_interval
+from harness.statistics import (
+    cluster_bootstrap,
+    paired_bootstrap,
+    paired_t_interval,
+    t_interval,
+    wilson_interval,
+)
 
 
 def test_the_interval_is_the_formula_worked_by_hand() -> None:
@@ -86,3 +92,39 @@ def test_wilsons_interval_is_its_formula() -> None:
     perfect = wilson_interval(50, 50)
     assert perfect.low < 0.95
     assert perfect.high == 1.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_wilsons_interval_equals_scipys_and_takes_parts_of_clips(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    clips = int(random.integers(1, 400))
+    right = int(random.integers(0, clips + 1))
+    exact = stats.binomtest(right, clips).proportion_ci(0.95, method="wilson")
+    interval = wilson_interval(right, clips)
+    assert [interval.low, interval.high] == pytest.approx([exact.low, exact.high], abs=1e-12)
+    half = wilson_interval(right - right / 2, clips)
+    assert half.low < half.mean == right / 2 / clips
+
+
+def test_the_interval_of_a_paired_difference_equals_scipys() -> None:
+    a, b = [0.61, 0.72, 0.55, 0.49, 0.66], [0.7, 0.71, 0.65, 0.52, 0.8]
+    low, high = stats.ttest_rel(b, a).confidence_interval(0.95)
+    interval = paired_t_interval(a, b)
+    assert [interval.low, interval.high] == pytest.approx([low, high])
+    assert interval.mean == pytest.approx(np.mean(b) - np.mean(a))
+    reverse = paired_t_interval(b, a)
+    assert [reverse.low, reverse.high] == pytest.approx([-high, -low])
+    assert paired_t_interval([1.0, 0.9, 0.0], [0.0, 0.1, 0.9]).low == -1.0
+    assert math.isnan(paired_t_interval([0.5], [0.6]).low)
+
+
+def test_the_bootstrap_of_a_paired_difference_comes_to_what_enumeration_gives() -> None:
+    a, b, clips = [1, 5, 9], [4, 4, 12], [10, 6, 12]
+    every = sorted(
+        sum(b[i] - a[i] for i in drawn) / sum(clips[i] for i in drawn)
+        for drawn in itertools.product(range(3), repeat=3)
+    )
+    interval = paired_bootstrap(a, b, clips, seed=1)
+    assert interval.mean == 5 / 28
+    assert interval.low == pytest.approx(every[0])
+    assert interval.high == pytest.approx(every[-1])

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from harness.trial import Trial
+from harness.trial import Rung, Trial
 from pipelines.clip_reading import ClipPlaces
 from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.fusion import FusionConfig
@@ -38,6 +38,8 @@ TRIAL = Trial(
     gpus=0.0,
     study_digest="d",
     folder="/runs/x",
+    settings={"model.lstm_hidden": 7},
+    rungs=(Rung(network="audio", epoch=3, most=0.5),),
 )
 
 

@@ -66,6 +66,7 @@ def facts(folder: Path) -> dict[str, Any]:
             )
             result = processor.compute(Clip(clip_id=name, path=str(path), subject="s", emotion="e"))
             assert result.frames is not None, result.outcome
+            assert result.sound is not None
             found[name] = {
                 "voice_s": [result.outcome.voice_start_s, result.outcome.voice_end_s],
                 "reason": result.outcome.reason,
@@ -73,6 +74,7 @@ def facts(folder: Path) -> dict[str, Any]:
                 "frame_times_s": float(result.frames.times_s.sum()),
                 "segment_starts_s": [segment.start_s for segment in result.segments],
                 "frame_indices": [int(s.frame_indices.sum()) for s in result.segments],
+                "words": result.sound.words.astype(">u4").tobytes().hex(),
                 "boxes": result.frames.boxes.mean(axis=0).astype(float).tolist(),
                 "crops": float(result.frames.crops.mean()),
                 "audio_images": [
@@ -102,6 +104,8 @@ def test_the_same_clips_give_what_belongs_to_this_version(tmp_path: Path) -> Non
         np.testing.assert_allclose(
             now["audio_images"], before["audio_images"], rtol=5e-3, err_msg=name
         )
+        words, kept = (np.frombuffer(bytes.fromhex(t["words"]), np.uint8) for t in (now, before))
+        assert np.bitwise_count(words ^ kept).sum() < 0.002 * 8 * len(kept), name
 
 
 if __name__ == "__main__":

@@ -109,6 +109,20 @@ def test_the_epoch_with_the_lowest_validation_loss_is_kept() -> None:
         assert not torch.equal(value, student.states[-1][name])
 
 
+def test_where_the_last_epoch_is_to_be_kept_validation_changes_nothing() -> None:
+    alone, scored = Student(), Student()
+    wrong = torch.tensor([0, 1, 0, 0])
+    assert alone.fit(rate=0.5, epochs=20) == 20
+    chosen = scored.fit(
+        lambda: [scored.batch([0, 1, 2, 3], wrong)], rate=0.5, epochs=20, patience=1, keep="last"
+    )
+    # The best is an earlier one, after which patience would have ended it.
+    assert scored.losses().index(min(scored.losses())) < 17
+    assert chosen == len(scored.losses()) == 20
+    for name, value in scored.network.state_dict().items():
+        assert torch.equal(value, alone.states[-1][name])
+
+
 def test_the_first_of_equally_good_epochs_is_kept() -> None:
     student = Student()
     still = whole(lambda: torch.zeros(2, 2), torch.tensor([0, 1]))

@@ -21,6 +21,7 @@ from pipelines.corpora import synthetic
 from pipelines.corpora.synthetic import SyntheticConfig, make_clip
 from pipelines.errors import UsageError
 from pipelines.faces import FacesConfig, crop_face
+from pipelines.fingerprint import fingerprint
 from pipelines.mfcc import MfccConfig, static_coefficients
 from pipelines.preprocess_config import PreprocessConfig
 from pipelines.process import ClipProcessor
@@ -233,6 +234,17 @@ def test_a_broken_clip_has_an_outcome_that_says_why_and_no_shards(
     assert folder.outcome(f"broken-{reason}") == outcome
     assert not folder.path("frames", f"broken-{reason}").exists()
     assert not folder.path("segments", f"broken-{reason}").exists()
+    assert not folder.path("sounds", f"broken-{reason}").exists()
+
+
+def test_what_it_sounds_like_is_kept_with_a_clips_shards(done: Processed) -> None:
+    (row,) = done.rows("sounds")
+    assert row["clip_id"] == "s01/anger_1"
+    with av.open(done.clip.path) as container:
+        blocks = [block.to_ndarray()[0] for block in container.decode(audio=0)]
+    samples = np.concatenate(blocks).astype(np.float32) / np.float32(2**15)
+    assert row["words"] == fingerprint(samples, 16000).tolist()
+    assert len(row["words"]) > 100
 
 
 def test_a_clip_without_a_face_still_tells_what_was_known_before(

@@ -14,12 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import shards, storage
+from pipelines.errors import UsageError
 from pipelines.records import REASONS, TRANSIENT_REASONS, Clip, ClipOutcome, Segment
 from pipelines.shard_tables import ClipFrames
 from pipelines.shards import ShardFolder, clip_key, open_shards, write_manifest
 from pipelines.storage import Location
 
 CROP = 227 * 227 * 3
+WORDS = np.array([0, 1, 2**32 - 1], np.uint32)
 
 
 def make_frames(count: int = 5, seed: int = 0) -> ClipFrames:
@@ -67,7 +69,7 @@ def make_outcome(clip_id: str = "s1/a", **changes: Any) -> ClipOutcome:
 
 
 def write(folder: ShardFolder, key: str = "k", **changes: Any) -> None:
-    folder.write_clip(key, make_outcome(**changes), make_frames(), make_segments())
+    folder.write_clip(key, make_outcome(**changes), make_frames(), make_segments(), WORDS)
 
 
 def files(root: Location) -> list[str]:
@@ -158,6 +160,31 @@ def test_outcomes_hold_what_the_design_lists(folder: ShardFolder) -> None:
     }
 
 
+def test_a_fingerprint_comes_back_for_every_usable_clip(folder: ShardFolder) -> None:
+    write(folder, "key-b", clip_id="s1/b")
+    folder.write_clip("key-c", make_outcome("s1/c"), make_frames(), make_segments("s1/c"))
+    dropped = make_outcome("s1/a", status="dropped", reason="no_face")
+    declare(folder, dropped, make_outcome("s1/b"), make_outcome("s1/c"))
+    sounds = open_shards(folder.root).sounds()
+    assert sounds["s1/b"].dtype == np.uint32
+    assert {clip_id: words.tolist() for clip_id, words in sounds.items()} == {
+        "s1/b": WORDS.tolist(),
+        "s1/c": [],
+    }
+
+
+@pytest.mark.parametrize("content", [None, b"PAR1 half"], ids=["gone", "half"])
+def test_a_fingerprint_that_is_lost_is_named(
+    content: bytes | None, folder: ShardFolder, tmp_path: Path
+) -> None:
+    write(folder, "key-a", clip_id="s1/a")
+    declare(folder, make_outcome("s1/a"))
+    path = tmp_path / "shards" / "sounds" / "key-a.parquet"
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(UsageError, match=f"{path} can't be read .* remove the folder"):
+        open_shards(folder.root).sounds()
+
+
 def test_a_clip_without_segments_leaves_an_outcome_alone(folder: ShardFolder) -> None:
     folder.write_clip("k", make_outcome(status="failed", reason="not_media"))
     assert files(folder.root) == ["outcomes/k.parquet"]
@@ -179,7 +206,7 @@ class FailingWriter:
         self.real(table, path, **options)
 
 
-@pytest.mark.parametrize("table", ["frames", "segments", "outcomes"])
+@pytest.mark.parametrize("table", ["frames", "segments", "sounds", "outcomes"])
 def test_a_clip_whose_writing_was_cut_short_is_still_to_do(
     table: str, folder: ShardFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +214,8 @@ def test_a_clip_whose_writing_was_cut_short_is_still_to_do(
     with pytest.raises(OSError, match="No space left"):
         write(folder)
     assert folder.outcome("k") is None
-    written = {"frames": [], "segments": ["frames"], "outcomes": ["frames", "segments"]}[table]
+    in_order = ["frames", "segments", "sounds", "outcomes"]
+    written = in_order[: in_order.index(table)]
     # Nothing temporary is left, and what is there is whole.
     assert files(folder.root) == [f"{name}/k.parquet" for name in written]
     monkeypatch.undo()
@@ -203,7 +231,8 @@ def test_a_failed_write_leaves_what_was_there(
     with pytest.raises(OSError, match="No space left"):
         write(folder, detail="second")
     assert folder.outcome("k") == make_outcome()
-    assert files(folder.root) == ["frames/k.parquet", "outcomes/k.parquet", "segments/k.parquet"]
+    tables = ("frames", "outcomes", "segments", "sounds")
+    assert files(folder.root) == [f"{table}/k.parquet" for table in tables]
 
 
 def test_taking_over_links_the_files_of_another_digest(folder: ShardFolder, tmp_path: Path) -> None:

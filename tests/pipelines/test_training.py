@@ -610,6 +610,7 @@ def test_concatenation_has_no_attention_to_tell() -> None:
     [
         ({"trunk": "half"}, r"training\.trunk \(half\) must be one of: full, fc, frozen"),
         ({"schedule": "linear"}, r"training\.schedule \(linear\) must be one of"),
+        ({"keep": "first"}, r"training\.keep \(first\) must be one of: best, last"),
         ({"rescaling": "image"}, r"training\.rescaling \(image\) must be one of: row, channel"),
         ({"audio_epochs": 0}, r"training\.audio_epochs \(0\) must be at least 1"),
         ({"patience": 0}, r"training\.patience \(0\) must be at least 1"),

@@ -1,0 +1,1 @@
+"""A study as one page that can be sent: figures, tables and what to know of them."""
