@@ -10,9 +10,12 @@ from typing import Any
 from harness.protocols import ProtocolConfig
 from harness.tracking import TrackingConfig
 from pipelines.config import PipelineConfig, register_schema, settings_of, to_plain
+from pipelines.faces import weights_digest
+from pipelines.model_files import ModelSettings
 from pipelines.networks.own import source_digest
 from pipelines.storage import content_digest, digest_of
 from pipelines.training import TRAINING_VERSION
+from pipelines.trunk_recipe import TrunkRecipe
 
 
 @dataclass
@@ -49,10 +52,32 @@ register_schema("study_schema", StudyConfig)
 
 WITHOUT_EFFECT = {
     # The content of the file counts, asked for or not.
-    "model": ("weights_sha256",),
+    "model": ("weights_sha256", "keep"),
     "training": ("cache_mb", "checkpoint_seconds"),
 }
 """Settings of these groups that change no result."""
+
+
+def model_settings(config: PipelineConfig, trunk: TrunkRecipe | None) -> ModelSettings:
+    """Return what is kept with trained networks, so that they can predict clips of any corpus.
+
+    Args:
+        config: of their study, resolved.
+        trunk: makes the part of the trunk that no split trains, where there is one.
+    """
+    return ModelSettings(
+        model=config.model,
+        fusion=config.fusion,
+        training=config.training,
+        features=config.features,
+        vad=config.vad,
+        mfcc=config.mfcc,
+        faces=config.faces,
+        segments=config.segments,
+        preprocess=config.preprocess,
+        detector=weights_digest(config.faces),
+        trunk=trunk,
+    )
 
 
 def config_digest(config: StudyConfig) -> str:

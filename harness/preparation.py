@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.config import StudyConfig
+from harness.config import StudyConfig, model_settings
 from harness.corpora import StudyCorpora, StudyData
 from harness.scheduling import Job
 from harness.splits import Split
@@ -76,8 +76,10 @@ class Prepared:
         digest: str,
         settings: Mapping[str, Any],
         rungs: Mapping[str, tuple[Rung, ...]] | None = None,
+        keep: bool = False,
     ) -> Job:
-        """Return what trains these splits so; see `Job`."""
+        """Return what trains these splits so, and keeps their networks if asked to; see `Job`."""
+        trunk = None if self.features is None else self.features.recipe
         return Job(
             name=name,
             splits=tuple(self._with_usable_clips(split) for split in splits),
@@ -89,6 +91,7 @@ class Prepared:
             digest=digest,
             settings=settings,
             rungs=rungs or {},
+            keeps=model_settings(self.config, trunk) if keep else None,
         )
 
     def _with_usable_clips(self, split: Split) -> Split:

@@ -17,6 +17,7 @@ from harness.trial import Rung, Trial, trainable
 from pipelines.clip_reading import ClipPlaces
 from pipelines.config import PipelineConfig
 from pipelines.errors import StoppedError
+from pipelines.model_files import ModelSettings
 from pipelines.shards import ShardSet
 from pipelines.split_task import SplitTask
 from pipelines.trunk_recipe import TrunkRecipe
@@ -66,6 +67,8 @@ class Job:
     """Those of the configuration that a search chose: for the ledger."""
     rungs: Mapping[str, tuple[Rung, ...]] = field(default_factory=dict)
     """split_id -> where it is given up."""
+    keeps: ModelSettings | None = None
+    """What the trained networks are kept with; None: they are not."""
 
     @property
     def ledger(self) -> Ledger:
@@ -91,6 +94,7 @@ class Job:
                 folder=str(self.folder),
                 settings=dict(self.settings),
                 rungs=self.rungs.get(split.split_id, ()),
+                keeps=self.keeps,
             )
 
     def enter_failure(self, error: str) -> None:

@@ -27,9 +27,11 @@ from harness.sentences import sentence_overlap
 from harness.splits import Plan, Split, plan_splits, read_plan
 from harness.terminal import print_summary
 from harness.tracking import Tracker
+from harness.trial import model_folder
 from pipelines.command_line import run_command
 from pipelines.config import compose_config, describe_settings, resolve, to_plain, to_yaml
 from pipelines.errors import require
+from pipelines.model_files import is_model
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
 from pipelines.shard_tables import write_outcomes
@@ -140,6 +142,11 @@ class Study:
         predictions = predictions_of(segments, self.data.clips, self.classes)
         return split_figures([vars(row) for row in predictions])
 
+    def is_done(self, split: Split) -> bool:
+        """Whether a split is finished, and its networks are kept if they are to be."""
+        kept = not self.config.model.keep or is_model(model_folder(self.folder, split.split_id))
+        return kept and self.ledger.is_done(split.split_id, self.digest)
+
     def record(self, warnings: Sequence[str]) -> StudyRecord:
         """Return what MLflow is told of the study before it has any result.
 
@@ -246,7 +253,7 @@ def run_study(
     """
     with opened(config, reporter, verbose=verbose) as (study, preparations):
         plan = study.open_folder()
-        todo = [s for s in plan.splits if not study.ledger.is_done(s.split_id, study.digest)]
+        todo = [split for split in plan.splits if not study.is_done(split)]
         tracker = study.tracker(plan.warnings(study.data.clips))
         tracker.start()
         if todo:
@@ -334,6 +341,7 @@ def _train(
             folder=study.folder,
             digest=study.digest,
             settings=found.settings,
+            keep=study.config.model.keep,
         )
         for split in todo
         if (found := chosen.get(split.split_id)) is not None

@@ -26,6 +26,7 @@ from pipelines.checkpoints import Checkpoints
 from pipelines.clip_reading import ClipPlaces, ClipReader
 from pipelines.device import exact_device
 from pipelines.inputs import ClipCache, Wall, pieces_by_phase
+from pipelines.model_files import ModelSettings, is_model, save_model
 from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
 from pipelines.networks.fusion import FusionConfig
@@ -37,6 +38,11 @@ from pipelines.trunk_recipe import TrunkRecipe
 
 REPORT_SECONDS = 1.0
 """Between two reports to Tune, which handles each of them in the driver."""
+
+
+def model_folder(study: Path, split_id: str) -> Path:
+    """Return where the networks of a split are kept."""
+    return study / "models" / split_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +88,8 @@ class Trial:
     settings: dict[str, Any] = field(default_factory=dict)
     """Those that a search chose."""
     rungs: tuple[Rung, ...] = ()
+    keeps: ModelSettings | None = None
+    """Keep the trained networks, with these settings; None keeps nothing."""
 
     @property
     def checkpoints(self) -> Path:
@@ -96,6 +104,11 @@ class Trial:
         """
         return digest_of([self.study_digest, asdict(self.task)])
 
+    @property
+    def kept_at(self) -> Path:
+        """Where the split's networks are kept, if they are."""
+        return model_folder(Path(self.folder), self.task.split_id)
+
     def write(self, path: Path) -> None:
         """Write the trial for the process that will run it, on whichever host."""
         write_json(path, asdict(self))
@@ -107,7 +120,7 @@ class Trial:
         recipe = value["frozen_audio"]
         if recipe is not None:
             recipe = TrunkRecipe(**{**recipe, "model": ModelConfig(**recipe["model"])})
-        places = value["places"]
+        places, keeps = value["places"], value["keeps"]
         return cls(
             **{
                 **value,
@@ -118,6 +131,7 @@ class Trial:
                 "training": TrainingConfig(**value["training"]),
                 "frozen_audio": recipe,
                 "rungs": tuple(Rung(**rung) for rung in value["rungs"]),
+                "keeps": keeps and ModelSettings.from_plain(keeps, ModelConfig(**keeps["model"])),
             }
         )
 
@@ -140,13 +154,14 @@ def trainable(config: dict[str, Any]) -> None:
 def run_split(trial: Trial, reports: _Reports) -> bool:
     """Train and predict a split, and enter it in the ledger; return whether it came to its end."""
     ledger = Ledger(Path(trial.folder) / "splits")
-    if ledger.is_done(trial.task.split_id, trial.study_digest):
+    kept = trial.keeps is None or is_model(trial.kept_at)
+    if kept and ledger.is_done(trial.task.split_id, trial.study_digest):
         return True  # before this trial was tried again
     device = exact_device(trial.threads, on_gpu=trial.gpus > 0)
     task = trial.task
     cache, reader = _clips(trial.places, trial.training.cache_mb, device.type)
     reader.keys.update(trial.keys)
-    result = SplitTraining(
+    training = SplitTraining(
         task,
         Wall(
             clips=cache,
@@ -163,7 +178,10 @@ def run_split(trial: Trial, reports: _Reports) -> bool:
         ),
         on_epoch=reports.note,
         halts=lambda curves: any(rung.halts(curves) for rung in trial.rungs),
-    ).run()
+    )
+    result = training.run()
+    if trial.keeps is not None and not result.halted:
+        save_model(trial.kept_at, trial.keeps, training, study_digest=trial.study_digest)
     ledger.record(
         task,
         result,

@@ -54,12 +54,12 @@ def draw_clip(
     timeline = WAVEFORM + GAP + FACES + (LANES * LANE + GAP if segments else 0)
     height = HEADER + timeline + AXIS + (rows * (ROW + 0.05) + 0.5 if rows else 0)
     figure = Figure(figsize=(WIDTH, height), dpi=DPI)
-    page = _Page(figure, height)
+    page = Page(figure, height)
     _write_header(figure, result, height)
     page.skip(HEADER)
-    end_s = _end_s(result)
+    end_s = end_of(result)
     waveform = page.axes(WAVEFORM)
-    _draw_waveform(waveform, result)
+    draw_waveform(waveform, result)
     page.skip(GAP)
     axes = [waveform]
     if segments:
@@ -84,17 +84,18 @@ def draw_clip(
     elif unused is not None:
         page.say("frames of the region of interest, none with a face that could be used")
         strip = page.axes(ROW, aspect_free=True)
-        _show(strip, np.concatenate([_thumbnail(frame) for frame in unused], axis=1))
+        _show(strip, np.concatenate([thumbnail(frame) for frame in unused], axis=1))
     return figure
 
 
-class _Page:
+class Page:
     """Places axes below each other, in inches from the top."""
 
     def __init__(self, figure: Figure, height: float) -> None:
         self.figure, self.height, self.top = figure, height, 0.0
 
     def skip(self, inches: float) -> None:
+        """Go down."""
         self.top += inches
 
     def axes(self, height: float, *, aspect_free: bool = False) -> Axes:
@@ -126,7 +127,7 @@ def _write_header(figure: Figure, result: ClipResult, height: float) -> None:
     if outcome.reason:
         said += f": {outcome.reason} ({REASONS[outcome.reason]})"
     lines.append(textwrap.shorten("; ".join(filter(None, (said, outcome.detail))), 190))
-    lines.append(_durations(result))
+    lines.append(durations(result))
     for index, (text, size) in enumerate(zip(lines, (14, 10, 10), strict=True)):
         colour = MISSING if index == 1 and outcome.status != "ok" else "0.1"
         weight = "bold" if index == 0 else "normal"
@@ -136,12 +137,12 @@ def _write_header(figure: Figure, result: ClipResult, height: float) -> None:
         )  # fmt: skip
 
 
-def _durations(result: ClipResult) -> str:
-    """Say how long everything is."""
+def durations(result: ClipResult) -> str:
+    """Say how long everything in a clip is."""
     outcome, info, told = result.outcome, result.info, []
     if info is not None:
         told.append(f"{info.width}x{info.height}, {info.frame_rate:.4g} frames/s")
-        told.append(f"{len(info.frame_times_s)} frames, {_end_s(result):.2f} s")
+        told.append(f"{len(info.frame_times_s)} frames, {end_of(result):.2f} s")
     if result.sound is not None:
         sound = result.sound
         told.append(f"sound of {len(sound.samples) / sound.rate:.2f} s at {sound.rate} Hz")
@@ -156,7 +157,8 @@ def _durations(result: ClipResult) -> str:
     return "  ·  ".join(told)
 
 
-def _end_s(result: ClipResult) -> float:
+def end_of(result: ClipResult) -> float:
+    """Return when the last of a clip's streams ends, in seconds."""
     ends = [0.1]
     if result.info is not None and result.info.frame_times_s.size:
         ends.append(float(result.info.frame_times_s[-1]) + 1 / max(result.info.frame_rate, 1.0))
@@ -165,7 +167,8 @@ def _end_s(result: ClipResult) -> float:
     return max(ends)
 
 
-def _draw_waveform(axes: Axes, result: ClipResult) -> None:
+def draw_waveform(axes: Axes, result: ClipResult) -> None:
+    """Draw what was heard, and where the voice is."""
     outcome = result.outcome
     axes.set_ylabel("waveform\n(full scale 1)")
     if result.sound is None or not len(result.sound.samples):
@@ -222,7 +225,7 @@ def _draw_faces(axes: Axes, frames: ClipFrames | None) -> None:
 
 
 def _draw_rows(
-    page: _Page,
+    page: Page,
     segments: Sequence[Segment],
     frames: ClipFrames,
     rescaling: str,
@@ -262,7 +265,7 @@ def _crops(segment: Segment, frames: ClipFrames) -> Pixels:
     """The crops of a segment side by side [CROP_PX, 20 * CROP_PX, 3]."""
     pictures, before = [], -1
     for index in segment.frame_indices.tolist():
-        picture = _thumbnail(frames.crops[index])
+        picture = thumbnail(frames.crops[index])
         if index == before:
             picture = np.asarray(picture // 3 + 170, np.uint8)
         if not frames.detected[index]:
@@ -273,7 +276,7 @@ def _crops(segment: Segment, frames: ClipFrames) -> Pixels:
     return np.concatenate(pictures, axis=1)
 
 
-def _thumbnail(picture: Pixels) -> Pixels:
+def thumbnail(picture: Pixels) -> Pixels:
     """A picture [height, width, 3] as high as a row."""
     width = round(picture.shape[1] * CROP_PX / picture.shape[0])
     return np.asarray(cv2.resize(picture, (width, CROP_PX), interpolation=cv2.INTER_AREA), np.uint8)

@@ -12,6 +12,7 @@ from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from pipelines.clip_files import ClipFiles, content_mark
 from pipelines.decode import DecodeError, MediaInfo
@@ -114,6 +115,8 @@ class ClipProcessor:
         self.segments = segments
         self.vad, self.mfcc, self.faces, self.preprocess = vad, mfcc, faces, preprocess
         self.detector = load_detector(faces)
+        # Ray gives a worker one thread, other processes have more: their sums differ in a last bit.
+        threadpool_limits(1, user_api="blas")
         self.sandbox = Sandbox(preprocess.time_limit_s, preprocess.clips_per_child)
 
     def __enter__(self) -> ClipProcessor:

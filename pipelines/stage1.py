@@ -1,9 +1,4 @@
-"""Stage 1: the audio and the visual network, each trained with its own softmax (section 5).
-
-Each unique frame of a clip, and each audio image, passes a trunk once per pass; the segments, which
-share two frames of three with their neighbours, gather. What of the trunk is frozen has been passed
-before: then a clip comes as features and `trunk` is what is left to train, or nothing.
-"""
+"""Stage 1: the audio and the visual network, each trained with its own softmax (section 5)."""
 
 from __future__ import annotations
 
@@ -17,19 +12,14 @@ from pipelines.augmentation import augmented, draw_segments
 from pipelines.fitting import Batch, Fit, Fitted, fit
 from pipelines.inputs import CHOOSE_PHASES, FIT_PHASES, ClipTensors
 from pipelines.networks.backbone import ModelConfig
-from pipelines.networks.fusion import SegmentVectors
-from pipelines.networks.pooling import resize_audio
-from pipelines.networks.recognisers import AudioNetwork, VisualNetwork
-from pipelines.precision import compute_type, mixed
+from pipelines.segment_networks import SegmentNetworks
 from pipelines.split_clips import SplitClips
 from pipelines.split_task import seed_for, slices
 from pipelines.training_config import TrainingConfig
 
-AUDIO, VISUAL = "audio", "visual"
 
-
-class Stage1:
-    """The networks of stage 1 of one split."""
+class Stage1(SegmentNetworks):
+    """The networks of stage 1 of one split, and their training."""
 
     def __init__(
         self,
@@ -40,36 +30,15 @@ class Stage1:
         training: TrainingConfig,
         device: torch.device,
     ) -> None:
-        self.clips, self.seed = clips, seed
-        self.model, self.training, self.device = model, training, device
-        classes = len(clips.classes)
-        self.networks: dict[str, AudioNetwork | VisualNetwork] = {}
-        for name, build in ((AUDIO, AudioNetwork), (VISUAL, VisualNetwork)):
-            if name in model.used_modalities:
-                torch.manual_seed(seed_for(seed, name))
-                network = build(model, classes, trained=training.trunk)
-                self.networks[name] = network.to(device)
-        if VISUAL in self.networks:
-            self.visual.temporal.compute = compute_type(training.precision)
+        super().__init__(
+            len(clips.classes), seed=seed, model=model, training=training, device=device
+        )
+        self.clips = clips
         # What a network varies for itself draws from generators of its own.
         self.variation = {
             name: torch.Generator().manual_seed(seed_for(seed, name, "augment"))
             for name in self.networks
         }
-
-    @property
-    def audio(self) -> AudioNetwork:
-        """The audio network."""
-        network = self.networks[AUDIO]
-        assert isinstance(network, AudioNetwork)
-        return network
-
-    @property
-    def visual(self) -> VisualNetwork:
-        """The visual network."""
-        network = self.networks[VISUAL]
-        assert isinstance(network, VisualNetwork)
-        return network
 
     def train(self, name: str, settings: Fit) -> Fitted:
         """Train one of the networks, and freeze it."""
@@ -115,48 +84,3 @@ class Stage1:
         if self.training.augment and self.training.trunk == "full":
             clip = augmented(clip, self.variation[name])
         return clip
-
-    # From clips to segments
-
-    def scores(self, name: str, clips: Sequence[ClipTensors]) -> Tensor:
-        """Return class scores [segments, classes] before the softmax, by one of the networks."""
-        return self.networks[name].scores(self._vectors(name, clips))
-
-    def _vectors(self, name: str, clips: Sequence[ClipTensors], *, states: bool = False) -> Tensor:
-        """Return the segments' vectors [segments, feature]; with `states` those of all 20 steps."""
-        inputs = self._trunk_inputs(name, clips)
-        with mixed(self.device, self.training.precision):
-            trunk_features: Tensor = self.networks[name].trunk(inputs)
-        if name == AUDIO:
-            return trunk_features
-        offsets = [0]
-        for clip in clips[:-1]:
-            offsets.append(offsets[-1] + len(clip.frames))
-        indices = torch.cat(
-            [clip.frame_indices + offset for clip, offset in zip(clips, offsets, strict=True)]
-        ).to(self.device)
-        temporal = self.visual.temporal
-        if states:
-            return temporal.states(trunk_features, indices)
-        vectors: Tensor = temporal(trunk_features, indices)
-        return vectors
-
-    def _trunk_inputs(self, name: str, clips: Sequence[ClipTensors]) -> Tensor:
-        each = [clip.audio if name == AUDIO else clip.frames for clip in clips]
-        inputs = torch.cat(each).to(self.device)
-        if self.training.trunk == "fc":
-            # Features are stored in half the precision of the weights.
-            return inputs.to(next(self.networks[name].trunk.parameters()).dtype)
-        if self.training.trunk == "full" and name == AUDIO:
-            return resize_audio(inputs, self.model.audio_size)
-        return inputs
-
-    @torch.no_grad()
-    def segment_vectors(self, clips: Sequence[ClipTensors], *, states: bool) -> SegmentVectors:
-        """Return what the frozen networks make of all segments of some clips."""
-        numbers = [number for number, clip in enumerate(clips) for _ in range(clip.segments)]
-        return SegmentVectors(
-            audio=self._vectors(AUDIO, clips).float(),
-            visual=self._vectors(VISUAL, clips, states=states).float(),
-            clip=torch.tensor(numbers, device=self.device),
-        )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipelines.fitting import Batch, Fit, Fitted, fit
 from pipelines.inputs import CHOOSE_PHASES, FIT_PHASES
-from pipelines.networks.fusion import Fused, FusionConfig, FusionNetwork, SegmentVectors
+from pipelines.networks.fusion import FusionConfig, FusionNetwork, SegmentVectors
 from pipelines.split_clips import SplitClips
 from pipelines.split_task import seed_for, slices
 from pipelines.stage1 import Stage1
@@ -25,7 +25,6 @@ class Stage2:
     ) -> None:
         self.clips, self.stage1 = clips, stage1
         self.training: TrainingConfig = stage1.training
-        self.states = fusion.attend_over == "timesteps"
         torch.manual_seed(seed_for(seed, "fusion"))
         self.network = FusionNetwork(
             stage1.audio.feature_size, stage1.visual.feature_size, len(clips.classes), fusion
@@ -50,19 +49,12 @@ class Stage2:
             validation=lambda: [self._batch(held_out, range(len(held_out)))] if held_out else [],
         )
 
-    @torch.no_grad()
-    def fuse(self, phase: str, clip_id: str) -> Fused:
-        """Return scores and attention of one clip, alone: no other clip can matter."""
-        clip = self.clips.read(phase, clip_id)
-        fused: Fused = self.network(self.stage1.segment_vectors([clip], states=self.states))
-        return fused
-
     def _segments(self, phase: str, clip_ids: Sequence[str]) -> _Segments:
         vectors, labels, sizes = [], [], []
         # Several clips at a time: reading the LSTM's weights takes longer than computing with them.
         for some in slices(clip_ids, self.training.clips_per_batch):
             clips = [self.clips.read(phase, clip_id) for clip_id in some]
-            vectors.append(self.stage1.segment_vectors(clips, states=self.states))
+            vectors.append(self.stage1.segment_vectors(clips, states=self.network.of_states))
             labels.append(self.clips.segment_labels(clips))
             sizes += [clip.segments for clip in clips]
         return _Segments.join(vectors, labels, sizes if self.network.per_clip else None)

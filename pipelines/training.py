@@ -21,16 +21,17 @@ from pipelines.inputs import TEST_PHASE, Wall
 from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
 from pipelines.networks.fusion import FusionConfig
+from pipelines.prediction import predict_segments
+from pipelines.segment_networks import AUDIO, VISUAL
 from pipelines.split_clips import SplitClips
 from pipelines.split_task import (
-    AttentionWeights,
     Row,
     SegmentPrediction,
     SplitResult,
     SplitTask,
     seed_for,
 )
-from pipelines.stage1 import AUDIO, VISUAL, Stage1
+from pipelines.stage1 import Stage1
 from pipelines.stage2 import Stage2
 from pipelines.training_config import TrainingConfig
 
@@ -179,32 +180,9 @@ class SplitTraining:
                 f"in parts of {fitted.micro_batch}"
             )
 
-    @torch.no_grad()
     def _predict(self, clip_id: str) -> list[SegmentPrediction]:
-        """Predict the segments of one clip, alone: no other test clip can matter."""
-        if self.stage2 is None:
-            (name,) = self.stage1.networks
-            clip = self.clips.read(TEST_PHASE, clip_id)
-            scores = self.stage1.scores(name, [clip])
-            attention: list[AttentionWeights] = [{}] * clip.segments
-        else:
-            fused = self.stage2.fuse(TEST_PHASE, clip_id)
-            scores, attention = fused.scores, fused.attention_of_segments()
-        probabilities = torch.softmax(scores.double(), dim=1).cpu()
-        if not torch.isfinite(probabilities).all():
-            raise FloatingPointError(f"non-finite probabilities for {clip_id}")
-        # Where a clip is fused as a whole each of its segments carries the clip's prediction.
-        rows = probabilities.expand(len(attention), -1).tolist()
-        numbers = self.task.pieces.get("test", {}).get(clip_id, range(len(attention)))
-        return [
-            SegmentPrediction(
-                clip_id=clip_id,
-                segment_index=number,
-                probabilities=tuple(row),
-                attention=weights,
-            )
-            for number, row, weights in zip(numbers, rows, attention, strict=True)
-        ]
+        fusion = None if self.stage2 is None else self.stage2.network
+        return predict_segments(self.stage1, fusion, self.clips.read(TEST_PHASE, clip_id))
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

@@ -107,7 +107,7 @@ class SmallStudy:
 @pytest.fixture(scope="session")
 def small_study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
     cwd = tmp_path_factory.mktemp("small")
-    arguments = (*SMALL, "name=small")
+    arguments = (*SMALL, "name=small", "model.keep=true")
     result = run_module("harness.loso", *arguments, cwd=cwd)
     assert result.status == 0, result.stderr
     return SmallStudy(cwd, arguments, result)

@@ -9,7 +9,7 @@ from typing import Any
 from harness.config import StudyConfig
 from pipelines.config import register_schema, to_plain
 from pipelines.errors import require, require_one_of
-from pipelines.stage1 import AUDIO, VISUAL
+from pipelines.segment_networks import AUDIO, VISUAL
 from pipelines.training import FUSION
 
 METRICS = ("uar", "accuracy")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +26,9 @@ BACKBONES = {
 """Names are short for references, such as a researcher gives to a network of their own."""
 TEMPORAL = ("lstm", "lstm_mean", "mean", "last")
 MODALITIES = ("both", "audio", "visual")
+LATER = "later"
+"""In place of `model.weights`, and no choice of the user's: a trunk as for weights of a file, which
+somebody puts into it afterwards."""
 STORED_FACE = 227
 """Side of the crops in the shards, in pixels."""
 AUDIO_IMAGE = 64
@@ -100,6 +105,8 @@ class ModelConfig:
     """`both`, `audio` or `visual`."""
     dropout: float = 0.5
     """Before the softmax of each stage-1 network."""
+    keep: bool = False
+    """Keep the trained weights of each split, for harness.predict; no result depends on it."""
 
     def __post_init__(self) -> None:
         if is_own(self.backbone):
@@ -151,6 +158,18 @@ class ModelConfig:
             f"model.weights_sha256 ({self.weights_sha256}) is no SHA-256: 64 hexadecimal digits, "
             "as sha256sum prints them",
         )
+
+
+def to_be_filled(value: Mapping[str, Any]) -> ModelConfig:
+    """Return the settings, given as plain values, of the same networks with nothing loaded yet.
+
+    The file of the weights need not be there any more.
+    """
+    config = ModelConfig(**{**value, "weights": "none", "weights_sha256": ""})
+    # Torchvision's networks are made otherwise for weights; only they are told of such.
+    if value["weights"] != "none" and config.backbone != "small" and not is_own(config.backbone):
+        config.weights = LATER
+    return config
 
 
 def backbone_class(name: str) -> type[Backbone]:

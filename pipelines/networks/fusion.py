@@ -91,6 +91,7 @@ class FusionNetwork(nn.Module):
         self.visual_projection = nn.Linear(visual_size, common) if project else nn.Identity()
         self.combination = COMBINATIONS[config.attend_over](common, config.attention_size)
         self.per_clip = self.combination.per_clip
+        self.of_states = config.attend_over == "timesteps"
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(self.combination.fused_size, classes)
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from pipelines.networks.backbone import Backbone
+from pipelines.networks.backbone import LATER, Backbone
 from pipelines.networks.pooling import adaptive_average
 from pipelines.networks.weights import fill, imagenet_weights, read_weights
 
@@ -36,6 +36,8 @@ class TorchvisionBackbone(Backbone):
 
         if weights == "none":
             return get_model(self.architecture, weights=None, **options)
+        if weights == LATER:
+            return get_model(self.architecture, weights=None)
         if weights == "imagenet":
             state = imagenet_weights(get_model_weights(self.architecture).IMAGENET1K_V1)
         else:

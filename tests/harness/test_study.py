@@ -238,11 +238,12 @@ def test_a_second_run_redoes_nothing_and_duplicates_nothing(small_study: SmallSt
         assert store.execute("select count(*) from runs").fetchone() == (4,)
 
 
-def test_the_same_seed_gives_the_same_predictions_with_another_number_of_workers(
+def test_other_workers_and_networks_that_are_not_kept_give_the_same_predictions(
     small_study: SmallStudy, tmp_path: Path
 ) -> None:
     (corpus,) = (small_study.cwd / "data" / "corpora").iterdir()
     arguments = (*small_study.arguments, f"corpus.root={corpus}", "cluster.cpus=1")
+    arguments += ("model.keep=false",)
     again = run_module("harness.loso", *arguments, cwd=tmp_path)
     assert again.status == 0, again.stderr
     for name in ("predictions.parquet", "segment_predictions.parquet"):
