@@ -162,7 +162,7 @@ class Splits:
             folder=study,
             study_digest="C4",
             on_done=lambda split_id: None,
-            on_epoch=lambda split_id, epochs: None,
+            on_epochs=lambda split_id, rows: None,
         )
         ledger = Ledger(study / "splits")
         for split in self.splits:

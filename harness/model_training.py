@@ -114,7 +114,9 @@ class Training:
                 classes=self.study.classes,
                 folder=self.work,
                 on_done=lambda _: stage.advance(),
-                on_epoch=lambda _, count: stage.say(f"epoch {count}"),
+                on_epochs=lambda _, rows: stage.say(
+                    f"{rows[-1]['network']} epoch {rows[-1]['epoch']}" if rows else ""
+                ),
             )
             stage.say("")
         if not self.ledger.is_done(SPLIT, self.digest):

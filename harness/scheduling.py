@@ -19,7 +19,7 @@ from pipelines.config import PipelineConfig
 from pipelines.errors import StoppedError
 from pipelines.model_files import ModelSettings
 from pipelines.shards import ShardSet
-from pipelines.split_task import SplitTask
+from pipelines.split_task import Row, SplitTask
 from pipelines.trunk_recipe import TrunkRecipe
 
 LEAST_FREE_BYTES = 16 * 2**20
@@ -118,7 +118,7 @@ def run_splits(
     folder: Path,
     study_digest: str,
     on_done: Callable[[str], None],
-    on_epoch: Callable[[str, int], None],
+    on_epochs: Callable[[str, list[Row]], None],
 ) -> None:
     """Run one trial per split, all under one configuration; see `run_jobs` and `Job`.
 
@@ -132,7 +132,7 @@ def run_splits(
         folder: the study's folder.
         study_digest: marks the entries of this study.
         on_done: called with the split_id when a trial has ended, well or not.
-        on_epoch: called with the split_id and its epochs so far.
+        on_epochs: called with the split_id and the epochs since the last call.
     """
     jobs = [
         Job(
@@ -147,7 +147,7 @@ def run_splits(
         )
         for split in splits
     ]
-    run_jobs(jobs, classes=classes, folder=folder, on_done=on_done, on_epoch=on_epoch)
+    run_jobs(jobs, classes=classes, folder=folder, on_done=on_done, on_epochs=on_epochs)
 
 
 def run_jobs(
@@ -156,7 +156,7 @@ def run_jobs(
     classes: Sequence[str],
     folder: Path,
     on_done: Callable[[str], None],
-    on_epoch: Callable[[str, int], None],
+    on_epochs: Callable[[str, list[Row]], None],
 ) -> None:
     """Run each job as a trial of one Tune run, on reused actors; all splits end in the ledgers.
 
@@ -165,7 +165,7 @@ def run_jobs(
         classes: all labels, in order.
         folder: the study's folder, for what Tune and the trials are told.
         on_done: called with the job's name when its trial has ended, well or not.
-        on_epoch: called with the job's name and its epochs so far.
+        on_epochs: called with the job's name and the epochs since the last call.
 
     Raises:
         StoppedError: the disk is full; what is finished is kept.
@@ -192,7 +192,7 @@ def run_jobs(
             name="trials",
             storage_path=str(scratch),
             failure_config=FailureConfig(max_failures=cluster.trial_retries),
-            callbacks=[_Watch(on_done, on_epoch)],
+            callbacks=[_Watch(on_done, on_epochs)],
             verbose=0,
         ),
     )
@@ -231,9 +231,9 @@ class _Watch(tune.Callback):
     """Passes on what Tune sees to the progress line and to MLflow."""
 
     def __init__(
-        self, on_done: Callable[[str], None], on_epoch: Callable[[str, int], None]
+        self, on_done: Callable[[str], None], on_epochs: Callable[[str, list[Row]], None]
     ) -> None:
-        self._on_done, self._on_epoch = on_done, on_epoch
+        self._on_done, self._on_epochs = on_done, on_epochs
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave nothing behind: Tune pickles its callbacks for a restore that is never done."""
@@ -242,7 +242,7 @@ class _Watch(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
     ) -> None:
-        self._on_epoch(_trial_name(trial), int(result.get("epochs", 0)))
+        self._on_epochs(_trial_name(trial), result.get("rows", []))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self._on_done(_trial_name(trial))

@@ -35,6 +35,7 @@ from pipelines.model_files import is_model
 from pipelines.progress import Reporter, Stage
 from pipelines.session import check_trial_fits, ray_session
 from pipelines.shard_tables import write_outcomes
+from pipelines.split_task import Row
 from pipelines.storage import claim, digest_of, require_folder, write_json, write_text
 
 ALL_DONE, SOME_FAILED = 0, 1
@@ -349,9 +350,10 @@ def _train(
     with reporter.stage("train", len(todo)) as stage:
         epochs: dict[str, int] = {}
 
-        def on_epoch(split_id: str, count: int) -> None:
-            epochs[split_id] = count
+        def on_epochs(split_id: str, rows: list[Row]) -> None:
+            epochs[split_id] = epochs.get(split_id, 0) + len(rows)
             _say_epochs(stage, epochs)
+            tracker.epochs(by_id[split_id], rows)
 
         def on_done(split_id: str) -> None:
             epochs.pop(split_id, None)
@@ -364,7 +366,7 @@ def _train(
                 classes=study.classes,
                 folder=study.folder,
                 on_done=on_done,
-                on_epoch=on_epoch,
+                on_epochs=on_epochs,
             )
         stage.say("")
     for split in todo:

@@ -195,20 +195,21 @@ def run_split(trial: Trial, reports: _Reports) -> bool:
 
 
 class _Reports:
-    """Tells Tune how far a trial is, now and then: what counts is in the ledger."""
+    """Tells Tune of the epochs of a trial, now and then: what counts is in the ledger."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.epochs, self._last = name, 0, time.monotonic()
+        self.name, self._rows, self._last = name, list[Row](), time.monotonic()
 
     def note(self, row: Row) -> None:
-        self.epochs += 1
+        self._rows.append(row)
         if time.monotonic() - self._last >= REPORT_SECONDS:
             self._last = time.monotonic()
-            tune.report({"name": self.name, "epochs": self.epochs})
+            tune.report({"name": self.name, "rows": self._rows})
+            self._rows = []
 
     def end(self) -> None:
         # Tune's own word, which ends the trial: it stands in its last report and in no other.
-        tune.report({"name": self.name, "epochs": self.epochs, "done": True})
+        tune.report({"name": self.name, "rows": self._rows, "done": True})
 
 
 @lru_cache(maxsize=1)

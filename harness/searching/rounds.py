@@ -110,7 +110,7 @@ def _run_round(
             classes=searches[0].study.classes,
             folder=searches[0].study.folder,
             on_done=on_done,
-            on_epoch=lambda name, epochs: None,
+            on_epochs=lambda name, rows: None,
         )
     for each, proposal in todo:
         each.check_reads(proposal.name)
