@@ -107,7 +107,8 @@ def test_a_loud_sound_elsewhere_does_not_raise_what_is_faint() -> None:
     faint = sound(10480) * np.float32(1e-4)
     loud = np.concatenate([faint, sound(10480)])
     alone, beside = (static_coefficients(samples, MfccConfig()) for samples in (faint, loud))
-    np.testing.assert_array_equal(alone[:, :64], beside[:, :64])
+    # Not to the bit: how a product over more windows is divided among threads is BLAS' own affair.
+    np.testing.assert_allclose(alone[:, :64], beside[:, :64], rtol=0, atol=1e-4)
 
 
 @needs_grid
