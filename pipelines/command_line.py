@@ -75,6 +75,10 @@ def run_command(
     except StoppedError as error:
         print(f"error: {error}", file=sys.stderr)
         return STOPPED
+    except BrokenPipeError:
+        # Who read the result has had enough, as `head` has: what Python still holds goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return STOPPED
     except OSError as error:
         if error.errno not in _STORAGE_FAILS:
             raise
