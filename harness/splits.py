@@ -223,7 +223,8 @@ def read_plan(path: Path) -> Plan:
     names = [split.split_id for split in splits]
     twice = sorted({name for name in names if names.count(name) > 1})
     require(not twice, f"protocol.plan ({path}) has two splits of the name {', '.join(twice)}")
-    return Plan(unit=value["unit"], splits=splits, to_choose=to_choose)
+    lost = tuple(str(clip_id) for clip_id in value.get("lost", ()))
+    return Plan(unit=value["unit"], splits=splits, lost=lost, to_choose=to_choose)
 
 
 def _split_of(row: Mapping[str, Any], unit: str) -> Split:
@@ -295,5 +296,5 @@ def _again(
             validation = [c for c in train if usable[c].subject == validator]
             train = [c for c in train if usable[c].subject != validator]
         splits.append(replace(split, train=tuple(train), validation=tuple(validation), test=test))
-    tested_clips = {clip_id for split in plan.splits for clip_id in split.test}
-    return Plan(unit=plan.unit, splits=tuple(splits), lost=tuple(sorted(tested_clips & set(lost))))
+    to_test = {clip_id for split in plan.splits for clip_id in split.test} | set(plan.lost)
+    return Plan(unit=plan.unit, splits=tuple(splits), lost=tuple(sorted(to_test & set(lost))))

@@ -21,6 +21,7 @@ from harness.mlflow_study import StudyRecord
 from harness.page.attempt import draw
 from harness.predictions import predictions_of, split_figures
 from harness.preparation import Preparations, Prepared, feature_plan
+from harness.protocols import LOSO
 from harness.same_sound import same_sound
 from harness.scheduling import run_jobs
 from harness.sentences import sentence_overlap
@@ -84,6 +85,11 @@ class Study:
             self.config.seed,
             other_corpus=data.other_corpus & data.segments.keys(),
             lost=data.lost,
+        )
+        require(
+            protocol.plan is None or not (protocol.kind == LOSO and plan.warnings(data.clips)),
+            f"protocol.plan ({protocol.plan}) trains on people whom it tests: python -m "
+            "harness.kfold runs such a plan, and labels what comes out",
         )
         check_plan(
             plan,

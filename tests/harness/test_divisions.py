@@ -299,6 +299,11 @@ def test_clips_of_a_plan_that_cannot_be_used_are_lost_by_name(tmp_path: Path) ->
     protocol = ProtocolConfig(plan=str(path))
     plan = plan_splits(usable, segments, protocol, 0, lost=[gone])
     assert plan.lost == (gone,)
+    # Run again, it still owes the clips that it could never use.
+    again = tmp_path / "again.json"
+    plan.write(again)
+    protocol = ProtocolConfig(plan=str(again))
+    assert plan_splits(usable, segments, protocol, 0, lost=[gone]).lost == (gone,)
     assert all(gone not in (*split.development, *split.test) for split in plan.splits)
     assert counts_of_tests(plan) == once(usable)
 
