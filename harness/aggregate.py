@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -135,14 +136,14 @@ def summarise(
         "subjects": len({clips[clip_id].subject for clip_id in to_test}),
         "clips": len(to_test),
         "clips_usable": len(plan.test_clips),
-        "coverage": len({row.clip_id for row in predictions}) / len(to_test),
+        "coverage": _coverage(plan, predictions, len(to_test)),
         "sentence_overlap": study.sentence_overlap,
         **study.digests,
         "seconds": dict(study.seconds),
     }
     if predictions:
         write_table(folder / "predictions.parquet", predictions_table(predictions, classes))
-        summary["per_subject"] = _with_missing(predictions, clips, to_test)
+        summary["per_subject"] = _with_missing(plan, predictions, clips)
         summary["clip_accuracy_all"] = right_of_all(plan, predictions) / len(to_test)
         if complete:
             summary |= clip_figures(predictions, classes)
@@ -166,23 +167,35 @@ def right_of_all(plan: Plan, predictions: Sequence[Prediction]) -> float:
 
     What has no prediction counts as not recognised: a bound from below where splits are missing.
     """
+    times = _times_tested(plan)
+    return sum(1 / times[row.clip_id] for row in predictions if row.predicted == row.emotion)
+
+
+def _times_tested(plan: Plan) -> Counter[str]:
+    """Return clip -> how often it is to be tested: repeats, and seeds of each."""
     divided = plan.unit == SEGMENT
     tests = {
         (clip_id, split.repeat, split.seed_index, "" if divided else split.split_id)
         for split in plan.splits
         for clip_id in split.test
     }
-    times = Counter(clip_id for clip_id, *_ in tests)
-    return sum(1 / times[row.clip_id] for row in predictions if row.predicted == row.emotion)
+    return Counter(clip_id for clip_id, *_ in tests)
+
+
+def _coverage(plan: Plan, predictions: Sequence[Prediction], to_test: int) -> float:
+    """Return the share of clips that have all their predictions; one of two counts as a half."""
+    times, found = _times_tested(plan), Counter(row.clip_id for row in predictions)
+    return math.fsum(found[clip_id] / times[clip_id] for clip_id in found) / to_test
 
 
 def _with_missing(
-    predictions: Sequence[Prediction], clips: Mapping[str, Clip], to_test: set[str] | frozenset[str]
+    plan: Plan, predictions: Sequence[Prediction], clips: Mapping[str, Clip]
 ) -> list[dict[str, Any]]:
-    """Return the figures of each subject, and how many of his clips have no prediction."""
-    expected = Counter(clips[clip_id].subject for clip_id in to_test)
-    rows = per_subject(predictions)
-    return [{**row, "clips_missing": expected[row["subject"]] - row["clips"]} for row in rows]
+    """Return the figures of each subject, and how many of his clips lack a prediction."""
+    times, found = _times_tested(plan), Counter(row.clip_id for row in predictions)
+    missing = Counter(clips[clip_id].subject for clip_id in plan.lost)
+    missing += Counter(clips[c].subject for c, count in times.items() if found[c] < count)
+    return [{**row, "clips_missing": missing[row["subject"]]} for row in per_subject(predictions)]
 
 
 def _untested(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -86,6 +86,18 @@ def check_divisible(clips: Sequence[Clip], protocol: ProtocolConfig) -> None:
         protocol.unit in ("sentence", "segment") or protocol.folds <= units,
         f"protocol.folds ({protocol.folds}) is more than the {units} {protocol.unit}s there "
         "are: use fewer folds",
+    )
+    if protocol.unit != "segment":
+        _check_folds(protocol.folds, [clip.emotion for clip in clips], "clips")
+
+
+def _check_folds(folds: int, labels: Sequence[str], what: str) -> None:
+    """Refuse more folds than any label has members: none could be in every fold."""
+    most = max(Counter(labels).values())
+    require(
+        folds <= most,
+        f"protocol.folds ({folds}) is more than the {most} {what} that the commonest label has: "
+        "use fewer folds",
     )
 
 
@@ -226,6 +238,7 @@ def _by_segment(
         "fewer folds",
     )
     labels = [clip.emotion for clip, _ in rows]
+    _check_folds(protocol.folds, labels, "segments")
     counts = {clip.clip_id: segments[clip.clip_id] for clip in clips}
     divisions: list[Division] = []
     for repeat in range(protocol.repeats):

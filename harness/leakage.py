@@ -41,7 +41,6 @@ def check_plan(
     in_plan = {
         clip_id for split in plan.splits for part in _parts(split).values() for clip_id in part
     }
-    copies = [*_same_files(in_plan, contents), *_same_recordings(in_plan, same_sounds)]
     for split in plan.splits:
         parts = _parts(split)
         pieces = dict(zip(parts, map(split.pieces_in, PARTS), strict=True))
@@ -55,12 +54,14 @@ def check_plan(
                 shared = {subjects[c] for c in left} & {subjects[c] for c in right}
                 _refuse(split, one, other, "subject", shared)
         if plan.unit != SEGMENT:
-            _refuse_copies(split, copies)
+            # Of the split's own clips: a plan may leave some out, and a copy among them.
+            own = {clip_id for part in _parts(split).values() for clip_id in part}
+            _refuse_copies(split, _copies(own, contents, same_sounds))
         if not split.test or not split.train:
             empty = "test" if not split.test else "training"
             raise LeakError(f"split {split.split_id} has no {empty} clip: use fewer folds")
     if by_subject:
-        _refuse_two_subjects(copies, subjects)
+        _refuse_two_subjects(_copies(in_plan, contents, same_sounds), subjects)
 
 
 def check_reads(
@@ -145,8 +146,14 @@ _Copy = tuple[str, str, str]
 """Two clips, and what tells that they are one recording."""
 
 
+def _copies(
+    clip_ids: Collection[str], contents: Mapping[str, str], same_sounds: Sequence[SameSound]
+) -> list[_Copy]:
+    return [*_same_files(clip_ids, contents), *_same_recordings(clip_ids, same_sounds)]
+
+
 def _same_files(clip_ids: Collection[str], contents: Mapping[str, str]) -> Iterator[_Copy]:
-    """Give each file's next copy by name: however copies are divided, a pair of these is."""
+    """Give each file's next copy by name: however all of them are divided, a pair of these is."""
     by_content: dict[str, list[str]] = {}
     for clip_id in sorted(clip_ids):
         by_content.setdefault(contents[clip_id], []).append(clip_id)

@@ -18,7 +18,7 @@ from harness.searching.inner import everything
 from harness.searching.report import NO_TEST, print_nested, print_plain
 from harness.searching.results import Choice, choice_of, gap_of, plain, stability_of
 from harness.searching.rounds import open_searches, run_searches
-from harness.searching.space import space_of, with_settings
+from harness.searching.space import as_told, space_of, with_settings
 from harness.searching.split_search import LOST, SplitSearch, score_of
 from harness.splits import CLIP, Plan, Split
 from harness.study import (
@@ -179,6 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def run(options: argparse.Namespace, reporter: Reporter) -> int:
         config = compose_config("search", SearchStudyConfig, options.overrides)
+        config = as_told(config, options.overrides)
         nested = config.search.nested
         outcome = (run_nested if nested else run_plain)(config, reporter, verbose=options.verbose)
         if outcome.tracker.problem:

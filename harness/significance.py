@@ -44,6 +44,9 @@ def paired_permutation(a: Sequence[float], b: Sequence[float], *, seed: int) -> 
     """
     differences = np.asarray(a, float) - np.asarray(b, float)
     exact = len(differences) <= MOST_EXACT
+    name = f"paired permutation over {len(differences)} subjects, {'exact' if exact else 'random'}"
+    if len(differences) < 2:
+        return Test(name, 1.0, 1.0)  # swapped or not, one subject's difference is as large
     found = stats.permutation_test(
         (differences,),
         _mean,
@@ -54,7 +57,6 @@ def paired_permutation(a: Sequence[float], b: Sequence[float], *, seed: int) -> 
         random_state=np.random.default_rng(seed),
     )
     smallest = 2 / 2 ** len(differences) if exact else 2 / (RANDOM_PERMUTATIONS + 1)
-    name = f"paired permutation over {len(differences)} subjects, {'exact' if exact else 'random'}"
     return Test(name, min(1.0, float(found.pvalue)), min(1.0, smallest))
 
 

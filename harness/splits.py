@@ -76,6 +76,13 @@ class Plan:
                 return (SUBJECT_DEPENDENT,)
         return ()
 
+    def untested(self, clips: Collection[str]) -> list[str]:
+        """Return a warning where clips of the corpus are neither tested nor owed."""
+        tested = len(self.test_clips | set(self.lost))
+        if tested == len(clips):
+            return []
+        return [f"the plan tests {tested} of the corpus' {len(clips)} clips"]
+
     def write(self, path: Path) -> None:
         """Write plan.json: lists of clip ids, or of [clip id, segment] where clips are divided."""
         splits = []
@@ -211,9 +218,10 @@ def read_plan(path: Path) -> Plan:
             raise ValueError(f"unit {value['unit']!r} is neither {CLIP} nor {SEGMENT}")
         splits = tuple(_split_of(row, value["unit"]) for row in value["splits"])
         to_choose = frozenset(s["split_id"] for s in value["splits"] if "validation" not in s)
+        lost = tuple(str(clip_id) for clip_id in value.get("lost", ()))
     except OSError as error:
         raise UsageError(f"protocol.plan ({path}) can't be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise UsageError(
             f"protocol.plan ({path}) is not a plan.json ({type(error).__name__}: {error}): it "
             'holds {"unit": "clip", "splits": [{"split_id": ..., "train": [...], "validation": '
@@ -223,7 +231,6 @@ def read_plan(path: Path) -> Plan:
     names = [split.split_id for split in splits]
     twice = sorted({name for name in names if names.count(name) > 1})
     require(not twice, f"protocol.plan ({path}) has two splits of the name {', '.join(twice)}")
-    lost = tuple(str(clip_id) for clip_id in value.get("lost", ()))
     return Plan(unit=value["unit"], splits=splits, lost=lost, to_choose=to_choose)
 
 
@@ -268,7 +275,7 @@ def _again(
     )
     usable = {clip.clip_id: clip for clip in clips}
     named = {c for split in plan.splits for part in PARTS for c in getattr(split, part)}
-    unknown = sorted(named - usable.keys() - set(lost))
+    unknown = sorted((named | set(plan.lost)) - usable.keys() - set(lost))
     require(
         not unknown,
         f"protocol.plan ({protocol.plan}) names {len(unknown)} clips that the corpus does not have "
@@ -296,5 +303,7 @@ def _again(
             validation = [c for c in train if usable[c].subject == validator]
             train = [c for c in train if usable[c].subject != validator]
         splits.append(replace(split, train=tuple(train), validation=tuple(validation), test=test))
-    to_test = {clip_id for split in plan.splits for clip_id in split.test} | set(plan.lost)
-    return Plan(unit=plan.unit, splits=tuple(splits), lost=tuple(sorted(to_test & set(lost))))
+    # What was lost there is owed here too, whoever could use it: no split tests it.
+    owed = set(plan.lost) | {c for split in plan.splits for c in split.test if c in set(lost)}
+    tested = {clip_id for split in splits for clip_id in split.test}
+    return Plan(unit=plan.unit, splits=tuple(splits), lost=tuple(sorted(owed - tested)))

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from scipy import stats
 
 BOOTSTRAP_RESAMPLES = 10_000
+ALIKE = 1e-12
+"""Shares that differ by less are equal: they are sums of parts of a clip, in some order."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ def _t(values: Sequence[float], level: float, least: float) -> Interval:
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, math.nan, math.nan)
-    error = float(stats.sem(values))
-    if error == 0.0:
+    if np.ptp(values) <= ALIKE:
         return Interval(mean, mean, mean)
+    error = float(stats.sem(values))
     low, high = stats.t.interval(level, len(values) - 1, loc=mean, scale=error)
     return Interval(mean, max(least, float(low)), min(1.0, float(high)))
 
@@ -86,6 +88,8 @@ def cluster_bootstrap(
     drawn = random.integers(0, len(hits), (resamples, len(hits)))
     shares: npt.NDArray[np.float64] = hits[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    if high - low <= ALIKE:
+        return Interval(pooled, pooled, pooled)
     return Interval(pooled, float(low), float(high))
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ from harness.page.attempt import draw
 from harness.predictions import predictions_of, split_figures
 from harness.preparation import Preparations, Prepared, feature_plan
 from harness.protocols import LOSO
-from harness.same_sound import same_sound
+from harness.same_sound import SameSound, same_sound
 from harness.scheduling import run_jobs
 from harness.sentences import sentence_overlap
 from harness.splits import Plan, Split, plan_splits, read_plan
@@ -96,11 +97,16 @@ class Study:
             protocol,
             {clip_id: clip.subject for clip_id, clip in data.clips.items()},
             self.shards.contents,
-            same_sound(self.shards.sounds()),
+            self.same_sounds,
         )
         self.claim_folder(plan.warnings(data.clips))
         plan.write(self.folder / "plan.json")
         return plan
+
+    @cached_property
+    def same_sounds(self) -> list[SameSound]:
+        """Pairs of clips that hold one recording in different files."""
+        return same_sound(self.shards.sounds())
 
     def claim_folder(self, warnings: Sequence[str]) -> None:
         """Take the folder for this process and write what it holds.
@@ -135,6 +141,7 @@ class Study:
         """Return what a reader of the figures must know of the protocol and the data."""
         usable = self.shards.usable
         told = [*plan.warnings(self.data.clips), *self.data.warnings]
+        told += plan.untested(self.data.clips) if self.config.protocol.plan else []
         lost = len(self.shards.outcomes) - len(usable)
         if lost:
             told.append(f"{lost} of {len(self.shards.outcomes)} clips could not be used")
@@ -296,7 +303,10 @@ def run_study(
         digests=study.digests,
         seconds=stage_seconds(study.folder, reporter),
         warnings=study.warnings(plan),
-        sentence_overlap=sentence_overlap(
+        # Two corpora number their sentences apart.
+        sentence_overlap=None
+        if study.data.other_corpus
+        else sentence_overlap(
             plan, {clip_id: clip.sentence for clip_id, clip in study.data.clips.items()}
         ),
     )

@@ -169,5 +169,5 @@ def _print_published(console: Console, published: Row) -> None:
     for note in published["notes"]:
         console.print(note, markup=False)
     for run in published["runs"]:
-        if corpus not in run["corpus"]:
+        if run["corpus"] != corpus:
             console.print(f"warning: {run['run']} is not of {corpus}", markup=False)

@@ -104,7 +104,7 @@ def score(path: Path, config: StudyConfig) -> Scored:
         classes=classes,
         predicts="clip",
         digests=digests,
-        warnings=[*plan.warnings(clips), NOT_KNOWN, *remarks, *file.remarks],
+        warnings=[*plan.warnings(clips), *plan.untested(clips), NOT_KNOWN, *remarks, *file.remarks],
         sentence_overlap=sentence_overlap(plan, {c: clip.sentence for c, clip in clips.items()}),
         system=EXTERNAL,
     )

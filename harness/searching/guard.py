@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harness.leakage import LeakError, check_fitted, check_plan, check_reads
 from harness.ledger import DONE, Entry
 from harness.protocols import ProtocolConfig
+from harness.same_sound import SameSound
 from harness.splits import Plan, Split
 from pipelines.training import FUSION
 
@@ -16,6 +17,7 @@ def check_inner_plan(
     inner: Plan,
     subjects: Mapping[str, str],
     contents: Mapping[str, str],
+    same_sounds: Sequence[SameSound] = (),
     *,
     apart: bool,
 ) -> None:
@@ -26,6 +28,7 @@ def check_inner_plan(
         inner: divides its development clips.
         subjects: clip_id -> subject.
         contents: clip_id -> sha256 of the file.
+        same_sounds: pairs of clips that hold one recording in different files.
         apart: whether the outer protocol keeps those tested and those trained on apart.
 
     Raises:
@@ -42,7 +45,7 @@ def check_inner_plan(
         people = {subjects[clip_id] for clip_id in clip_ids}
         _refuse(where, "subject", people & tested, "is tested by the outer split")
     # By subject, whatever the outer protocol.
-    check_plan(inner, ProtocolConfig(), subjects, contents)
+    check_plan(inner, ProtocolConfig(), subjects, contents, same_sounds)
 
 
 def check_inner_reads(outer: Split, inner: Split, entry: Entry) -> None:

@@ -34,7 +34,9 @@ def open_searches(
     count, clips = config.search.inner_splits, study.data.clips
     plans = [inner_plan(outer, clips, count, config.seed) for outer in outers]
     for outer, inner in zip(outers, plans, strict=True):
-        check_inner_plan(outer, inner, subjects, study.shards.contents, apart=apart)
+        check_inner_plan(
+            outer, inner, subjects, study.shards.contents, study.same_sounds, apart=apart
+        )
     storage = open_storage(study.folder / "search" / "optuna.db")
     searches = []
     for outer, inner in zip(outers, plans, strict=True):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import (
@@ -56,6 +57,23 @@ def space_of(config: SearchStudyConfig) -> Space:
         for value in _ends(distribution):
             with_settings(config, {name: value})
     return space
+
+
+def as_told(config: SearchStudyConfig, overrides: Sequence[str]) -> SearchStudyConfig:
+    """Return the configuration with each entry of the space as the command line has it, whole.
+
+    Hydra would merge it into the file's: a range would keep the choices that it stands for.
+    """
+    space = dict(config.search.space)
+    for override in overrides:
+        if override.startswith("search.space="):
+            told = OverridesParser.create().parse_override(override).value()
+            if not isinstance(told, dict):
+                raise UsageError(
+                    f"search.space ({told}) must be {{setting: {{choices: [...]}}, ...}}"
+                )
+            space |= {str(name): how for name, how in told.items()}
+    return replace(config, search=replace(config.search, space=space))
 
 
 def with_settings(config: ConfigT, values: Mapping[str, Value]) -> ConfigT:
