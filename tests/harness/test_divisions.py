@@ -12,7 +12,7 @@ import pytest
 
 from harness.divisions import check_divisible, sentence_groups
 from harness.protocols import LEAKING, SUBJECT_DEPENDENT, ProtocolConfig
-from harness.splits import Plan, Split, plan_splits
+from harness.splits import Plan, Split, plan_splits, read_plan
 from pipelines.errors import UsageError
 from pipelines.records import Clip
 from pipelines.split_task import PARTS
@@ -299,13 +299,32 @@ def test_clips_of_a_plan_that_cannot_be_used_are_lost_by_name(tmp_path: Path) ->
     protocol = ProtocolConfig(plan=str(path))
     plan = plan_splits(usable, segments, protocol, 0, lost=[gone])
     assert plan.lost == (gone,)
+    assert all(gone not in (*split.development, *split.test) for split in plan.splits)
+    assert counts_of_tests(plan) == once(usable)
     # Run again, it still owes the clips that it could never use.
     again = tmp_path / "again.json"
     plan.write(again)
     protocol = ProtocolConfig(plan=str(again))
     assert plan_splits(usable, segments, protocol, 0, lost=[gone]).lost == (gone,)
-    assert all(gone not in (*split.development, *split.test) for split in plan.splits)
-    assert counts_of_tests(plan) == once(usable)
+    # So does whoever could use them: no split of that plan tests them.
+    every = {clip.clip_id: SEGMENTS for clip in clips}
+    assert plan_splits(clips, every, protocol, 0).lost == (gone,)
+
+
+@pytest.mark.parametrize("lost", [None, 5])
+def test_a_plan_whose_lost_clips_are_no_list_is_refused(lost: object, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    plan_of(clips_of(subjects=3)).write(path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "lost": lost}))
+    with pytest.raises(UsageError, match=r"is not a plan\.json"):
+        read_plan(path)
+
+
+def test_more_folds_than_any_label_has_clips_are_refused() -> None:
+    clips = clips_of(subjects=3)
+    most = max(Counter(clip.emotion for clip in clips).values())
+    with pytest.raises(UsageError, match=rf"protocol\.folds \({most + 1}\) .* {most} clips"):
+        plan_of(clips, kind="kfold", folds=most + 1)
 
 
 @pytest.mark.parametrize(

@@ -200,3 +200,13 @@ def test_a_normaliser_of_training_clips_passes_and_so_does_none() -> None:
 def test_a_normaliser_fitted_on_anything_else_is_caught(fitted_on: list[str], said: str) -> None:
     with pytest.raises(LeakError, match=said):
         check_fitted(CLEAN, {"standardiser": fitted_on})
+
+
+def test_a_copy_is_found_though_another_copy_is_in_no_part_of_the_split() -> None:
+    copied = {**CONTENTS, "b1": CONTENTS["a1"], "c1": CONTENTS["a1"]}
+    # By name b1 stands between the two, and this split leaves it out.
+    split = replace(CLEAN, train=("a1",), validation=(), test=("c1",))
+    other = replace(CLEAN, split_id="other", train=("a2",), validation=(), test=("b1",))
+    plan = Plan(unit="clip", splits=(split, other))
+    with pytest.raises(LeakError, match="a1 in training and c1 in test are the same recording"):
+        check_plan(plan, BY_CLIP, SUBJECTS, copied)

@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from harness.searching.config import SearchStudyConfig
-from harness.searching.space import space_of, with_settings
+from harness.searching.space import as_told, space_of, with_settings
 from pipelines.config import compose_config
 from pipelines.errors import UsageError
 
@@ -131,3 +131,12 @@ def test_settings_are_changed_beside_each_other_and_nothing_else(
 def test_settings_of_the_search_are_refused_by_name(override: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         compose_config("search", SearchStudyConfig, [override])
+
+
+def test_an_entry_of_the_command_line_stands_whole_in_place_of_the_files() -> None:
+    entries = "model.lstm_hidden: {low: 16, high: 64}, training.head_rate: {low: 1e-3, high: 1e-2}"
+    told = [f"search.space={{{entries}}}"]
+    space = space_of(as_told(compose_config("search", SearchStudyConfig, told), told))
+    assert space["model.lstm_hidden"] == IntDistribution(16, 64)
+    assert space["training.head_rate"] == FloatDistribution(0.001, 0.01)
+    assert "fusion.attention_size" in space

@@ -70,3 +70,8 @@ def test_holms_steps_are_worked_out_by_hand() -> None:
     assert holm([0.2, 0.001, 0.5, 0.02]) == pytest.approx([0.4, 0.004, 0.5, 0.06])
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_one_subject_can_show_nothing() -> None:
+    found = paired_permutation([0.25], [0.75], seed=0)
+    assert (found.p, found.smallest_p) == (1.0, 1.0)

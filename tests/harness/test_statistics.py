@@ -128,3 +128,10 @@ def test_the_bootstrap_of_a_paired_difference_comes_to_what_enumeration_gives() 
     assert interval.mean == 5 / 28
     assert interval.low == pytest.approx(every[0])
     assert interval.high == pytest.approx(every[-1])
+
+
+def test_shares_that_are_equal_but_for_the_last_bit_have_an_interval_of_no_width() -> None:
+    gained = [1 / 18] * 7 + [19 / 18 - 1]
+    assert len(set(gained)) == 2
+    found = t_interval(gained)
+    assert found.low == found.high == found.mean
