@@ -14,8 +14,8 @@ import pyarrow as pa
 from harness.breakdowns import spread, subgroups
 from harness.figures import NO_SEGMENT_FIGURES, clip_figures, per_subject, segment_figures
 from harness.ledger import DONE, Ledger
+from harness.plan import SEGMENT, Plan
 from harness.predictions import predictions_of, predictions_table
-from harness.splits import SEGMENT, Plan
 from pipelines.records import Clip, Prediction
 from pipelines.storage import write_json, write_table
 

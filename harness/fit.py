@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.model_training import FitStudyConfig, Training
-from harness.study import opened
+from harness.study_run import opened
 from pipelines.command_line import run_command
 from pipelines.config import compose_config, describe_settings
 from pipelines.errors import require

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 
+from harness.plan import SEGMENT, Plan, Split
 from harness.protocols import ProtocolConfig
 from harness.same_sound import SameSound
-from harness.splits import SEGMENT, Plan, Split
 from pipelines.errors import UsageError
 from pipelines.inputs import CHOOSE_PHASES, FIT_PHASES, TEST_PHASE
 from pipelines.split_task import PARTS

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from harness.protocols import LOSO
-from harness.study import study_command
+from harness.study_command import study_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.ledger import DONE, Entry
-from harness.splits import Split
+from harness.plan import Split
 from pipelines.split_task import Row
 from pipelines.storage import exclusive
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from harness import provenance
 from harness.config import StudyConfig
+from harness.inner_validation import subject_ring, validation_subject
 from harness.leakage import check_fitted, check_reads
 from harness.ledger import Entry, Ledger
 from harness.mlflow_study import StudyRecord
+from harness.plan import Split
 from harness.preparation import Preparations, Prepared
 from harness.scheduling import run_jobs
-from harness.splits import Split, subject_ring, validation_subject
 from harness.study import Study
 from harness.trial import model_folder
 from pipelines.config import register_schema, to_yaml

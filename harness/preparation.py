@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.config import StudyConfig, model_settings
 from harness.corpora import StudyCorpora, StudyData
+from harness.plan import Split
 from harness.scheduling import Job
-from harness.splits import Split
 from harness.trial import Rung
 from pipelines.clip_reading import ClipPlaces
 from pipelines.config import settings_of, to_plain

@@ -12,7 +12,7 @@ from ray import tune
 from ray.tune import FailureConfig, RunConfig, TuneConfig, Tuner
 
 from harness.ledger import Ledger
-from harness.splits import Split
+from harness.plan import Split
 from harness.trial import Rung, Trial, trainable
 from pipelines.clip_reading import ClipPlaces
 from pipelines.config import PipelineConfig

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.leakage import LeakError
+from harness.plan import CLIP, Plan, Split
 from harness.predictions import predictions_of
 from harness.preparation import Preparations
 from harness.protocols import KFOLD
@@ -20,18 +21,9 @@ from harness.searching.results import Choice, choice_of, gap_of, plain, stabilit
 from harness.searching.rounds import open_searches, run_searches
 from harness.searching.space import as_told, space_of, with_settings
 from harness.searching.split_search import LOST, SplitSearch, score_of
-from harness.splits import CLIP, Plan, Split
-from harness.study import (
-    ALL_DONE,
-    ARTIFACTS,
-    SOME_FAILED,
-    Chosen,
-    Outcome,
-    Study,
-    opened,
-    run_study,
-    stage_seconds,
-)
+from harness.study import ARTIFACTS, Study
+from harness.study_command import ALL_DONE, SOME_FAILED
+from harness.study_run import Chosen, Outcome, opened, run_study, stage_seconds
 from harness.terminal import print_summary
 from pipelines.command_line import run_command
 from pipelines.config import compose_config, describe_settings
@@ -41,7 +33,7 @@ from pipelines.storage import write_json
 
 
 class NestedSearch:
-    """A search for each outer split of a study: see `harness.study.Search`."""
+    """A search for each outer split of a study: see `harness.study_run.Search`."""
 
     def __init__(self, config: SearchStudyConfig) -> None:
         self.config = config

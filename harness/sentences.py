@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import fmean
 
-from harness.splits import Plan
+from harness.plan import Plan
 
 
 def sentence_overlap(plan: Plan, sentences: Mapping[str, str | None]) -> float | None:

@@ -13,8 +13,8 @@ from typing import Any
 from harness.config import StudyConfig
 from harness.ledger import DONE, Ledger
 from harness.mlflow_study import StudyRecord
+from harness.plan_file import read_plan
 from harness.predictions import read_predictions, split_figures
-from harness.splits import read_plan
 from harness.study import ARTIFACTS
 from harness.tracking import Tracker, TrackingConfig
 from pipelines.command_line import run_command

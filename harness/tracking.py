@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.ledger import Entry
 from harness.mlflow_study import MlflowStudy, StudyRecord
-from harness.splits import Split
+from harness.plan import Split
 from pipelines.errors import require
 from pipelines.split_task import Row
 

@@ -51,7 +51,7 @@ def _be_the_command(request: dict[str, Any], out: IO[bytes], err: IO[bytes]) -> 
 def main() -> None:
     """Answer until there is no more line."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    import harness.study  # noqa: F401
+    import harness.study_command  # noqa: F401
 
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:

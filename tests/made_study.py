@@ -9,7 +9,8 @@ from typing import Any
 from harness.aggregate import aggregate
 from harness.ledger import Ledger
 from harness.mlflow_study import StudyRecord
-from harness.splits import Plan, Split
+from harness.plan import Plan, Split
+from harness.plan_file import write_plan
 from pipelines.records import Clip
 from pipelines.split_task import Row, SegmentPrediction, SplitResult, SplitTask
 from pipelines.storage import write_json
@@ -83,7 +84,7 @@ def write_study(runs: Path) -> Path:
         for clip_id in split.test
     }
     plan = Plan(unit="clip", splits=splits)
-    plan.write(folder / "plan.json")
+    write_plan(folder / "plan.json", plan)
     write_json(folder / "study.json", asdict(record()))
     aggregate(
         folder,

@@ -10,7 +10,8 @@ import numpy as np
 
 from harness.aggregate import aggregate
 from harness.ledger import Ledger
-from harness.splits import Plan, Split
+from harness.plan import Plan, Split
+from harness.plan_file import write_plan
 from pipelines.records import Clip, ClipOutcome
 from pipelines.shard_tables import write_outcomes
 from pipelines.split_task import AttentionWeights, Row, SegmentPrediction, SplitResult, SplitTask
@@ -129,7 +130,7 @@ def made_study(
             )
             ledger.record(task, result, study_digest="digest", device="cpu", threads=1)
     plan = Plan(unit="clip", splits=tuple(splits), lost=tuple(sorted(row[0] for row in lost)))
-    plan.write(folder / "plan.json")
+    write_plan(folder / "plan.json", plan)
     gone = {
         clip_id: Clip(clip_id=clip_id, path="", subject="s01", emotion=classes[0])
         for clip_id, *_ in lost

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.splits import read_plan
+from harness.plan_file import read_plan
 from pipelines.errors import UsageError, require
 
 COLUMNS = ["clip_id", "subject", "emotion", "predicted"]

@@ -17,10 +17,12 @@ from harness.config import StudyConfig
 from harness.corpora import StudyCorpora
 from harness.divisions import check_divisible
 from harness.leakage import check_plan
+from harness.plan import SEGMENT, Plan
+from harness.plan_file import write_plan
 from harness.protocols import CROSS, KFOLD
 from harness.scoring.prediction_file import PredictionFile, read_prediction_file
 from harness.sentences import sentence_overlap
-from harness.splits import SEGMENT, Plan, plan_splits
+from harness.splits import plan_splits
 from pipelines.clip_files import content_digests
 from pipelines.config import to_plain, to_yaml
 from pipelines.errors import UsageError, require
@@ -118,7 +120,7 @@ def _write(
 ) -> dict[str, Any]:
     with claim_folder(folder, name, study.digests):
         write_text(folder / "config.yaml", to_yaml(config))
-        study.plan.write(folder / "plan.json")
+        write_plan(folder / "plan.json", study.plan)
         failed = unpredicted(study.plan, file.predictions)
         done = len(study.plan.splits) - len(failed)
         return summarise(folder, study, file.predictions, None, done, failed)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.splits import Plan, Split
+from harness.plan import Plan, Split
 from pipelines.errors import UsageError, require
 from pipelines.records import Clip, Prediction
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from harness.leakage import LeakError, check_fitted, check_plan, check_reads
 from harness.ledger import DONE, Entry
+from harness.plan import Plan, Split
 from harness.protocols import ProtocolConfig
 from harness.same_sound import SameSound
-from harness.splits import Plan, Split
 from pipelines.training import FUSION
 
 

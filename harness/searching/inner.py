@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.splits import CLIP, Plan, Split, validation_subject
+from harness.inner_validation import validation_subject
+from harness.plan import CLIP, Plan, Split
 from pipelines.errors import require
 from pipelines.records import Clip
 from pipelines.split_task import seed_for

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import optuna
 
+from harness.plan import Split
+from harness.plan_file import write_plan
 from harness.preparation import Preparations
 from harness.scheduling import Job, run_jobs
 from harness.searching.config import SearchStudyConfig
@@ -14,7 +16,6 @@ from harness.searching.inner import inner_plan
 from harness.searching.space import space_of, with_settings
 from harness.searching.split_search import Proposal, SplitSearch, name_of
 from harness.searching.trials import MAXIMIZE, open_storage
-from harness.splits import Split
 from harness.study import Study
 from pipelines.progress import Stage
 
@@ -44,7 +45,7 @@ def open_searches(
             storage=storage, study_name=outer.split_id, direction=MAXIMIZE, load_if_exists=True
         )
         searches.append(SplitSearch(outer, inner, study, config, space, tried))
-        inner.write(searches[-1].folder / "plan.json")
+        write_plan(searches[-1].folder / "plan.json", inner)
     return searches
 
 

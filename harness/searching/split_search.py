@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.ledger import FAILED, HALTED, Entry, Ledger
 from harness.metrics import accuracy, unweighted_average_recall
+from harness.plan import Plan, Split
 from harness.predictions import predictions_of
 from harness.preparation import Preparations
 from harness.scheduling import Job
@@ -19,7 +20,6 @@ from harness.searching.guard import check_inner_reads
 from harness.searching.halving import rungs_of
 from harness.searching.space import Space, Value, with_settings
 from harness.searching.trials import best_of, ended, propose
-from harness.splits import Plan, Split
 from harness.study import Study
 from harness.trial import Rung, lowest_loss
 from pipelines.errors import StoppedError

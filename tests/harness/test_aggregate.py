@@ -15,7 +15,7 @@ import pytest
 from harness.aggregate import aggregate
 from harness.ledger import Ledger
 from harness.mlflow_study import StudyRecord
-from harness.splits import Plan, Split
+from harness.plan import Plan, Split
 from harness.terminal import print_summary
 from harness.tracking import Tracker, TrackingConfig
 from pipelines.records import Clip

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from harness.divisions import check_divisible, sentence_groups
+from harness.plan import Plan, Split
+from harness.plan_file import read_plan, write_plan
 from harness.protocols import LEAKING, SUBJECT_DEPENDENT, ProtocolConfig
-from harness.splits import Plan, Split, plan_splits, read_plan
+from harness.splits import plan_splits
 from pipelines.errors import UsageError
 from pipelines.records import Clip
 from pipelines.split_task import PARTS
@@ -265,7 +267,7 @@ def test_a_plan_that_was_written_is_the_same_plan_again(tmp_path: Path) -> None:
     for number, protocol in enumerate(protocols):
         plan = plan_of(clips, seed=7, **protocol)
         path = tmp_path / f"{number}.json"
-        plan.write(path)
+        write_plan(path, plan)
         assert plan_of(clips, seed=8, plan=str(path)) == plan
 
 
@@ -292,7 +294,7 @@ def test_a_plan_of_bare_lists_will_do_and_is_given_inner_validation(tmp_path: Pa
 def test_clips_of_a_plan_that_cannot_be_used_are_lost_by_name(tmp_path: Path) -> None:
     clips = clips_of(subjects=3)
     path = tmp_path / "plan.json"
-    plan_of(clips).write(path)
+    write_plan(path, plan_of(clips))
     gone = "p1/fear2"
     usable = [clip for clip in clips if clip.clip_id != gone]
     segments = {clip.clip_id: SEGMENTS for clip in usable}
@@ -303,7 +305,7 @@ def test_clips_of_a_plan_that_cannot_be_used_are_lost_by_name(tmp_path: Path) ->
     assert counts_of_tests(plan) == once(usable)
     # Run again, it still owes the clips that it could never use.
     again = tmp_path / "again.json"
-    plan.write(again)
+    write_plan(again, plan)
     protocol = ProtocolConfig(plan=str(again))
     assert plan_splits(usable, segments, protocol, 0, lost=[gone]).lost == (gone,)
     # So does whoever could use them: no split of that plan tests them.
@@ -314,7 +316,7 @@ def test_clips_of_a_plan_that_cannot_be_used_are_lost_by_name(tmp_path: Path) ->
 @pytest.mark.parametrize("lost", [None, 5])
 def test_a_plan_whose_lost_clips_are_no_list_is_refused(lost: object, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
-    plan_of(clips_of(subjects=3)).write(path)
+    write_plan(path, plan_of(clips_of(subjects=3)))
     path.write_text(json.dumps({**json.loads(path.read_text()), "lost": lost}))
     with pytest.raises(UsageError, match=r"is not a plan\.json"):
         read_plan(path)

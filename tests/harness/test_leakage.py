@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from harness.leakage import LeakError, allowed_reads, check_fitted, check_plan, check_reads
+from harness.plan import Plan, Split
 from harness.protocols import ProtocolConfig
 from harness.same_sound import SameSound
-from harness.splits import Plan, Split
 
 SUBJECTS = {"a1": "a", "a2": "a", "b1": "b", "b2": "b", "c1": "c", "c2": "c"}
 CONTENTS = {clip_id: f"content of {clip_id}" for clip_id in SUBJECTS}

@@ -9,10 +9,11 @@ import pytest
 
 from harness.leakage import LeakError
 from harness.ledger import DONE, Entry
+from harness.plan import Plan, Split
 from harness.protocols import ProtocolConfig
 from harness.searching.guard import check_inner_plan, check_inner_reads
 from harness.searching.inner import everything, inner_plan
-from harness.splits import Plan, Split, plan_splits
+from harness.splits import plan_splits
 from pipelines.errors import UsageError
 from pipelines.records import Clip
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.plan import Plan, Split
 from harness.sentences import sentence_overlap
-from harness.splits import Plan, Split
 
 
 def split(train: str, validation: str, test: str) -> Split:

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from harness.divisions import check_divisible
+from harness.plan import Plan
 from harness.protocols import ProtocolConfig
-from harness.splits import Plan
 from harness.splits import plan_splits as plan_of
 from pipelines.errors import UsageError
 from pipelines.records import Clip
