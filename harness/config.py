@@ -33,6 +33,11 @@ class StudyConfig(PipelineConfig):
         return self.fusion.predicts if self.model.fuses else "segment"
 
     @property
+    def standardises(self) -> bool:
+        """Whether audio images are brought to one scale that is fitted on the training clips."""
+        return self.training.rescaling == "standardised"
+
+    @property
     def kind(self) -> str:
         """What names the study's folder, beside its corpus."""
         return self.protocol.kind

@@ -10,7 +10,7 @@ from harness.protocols import ProtocolConfig
 from harness.same_sound import SameSound
 from pipelines.errors import UsageError
 from pipelines.inputs import CHOOSE_PHASES, FIT_PHASES, TEST_PHASE
-from pipelines.split_task import PARTS
+from pipelines.split_task import PARTS, STANDARDISER
 
 
 class LeakError(UsageError):
@@ -103,12 +103,26 @@ def check_reads(
             )
 
 
-def check_fitted(split: Split, fitted: Mapping[str, Iterable[str]]) -> None:
+def check_fitted(
+    split: Split, fitted: Mapping[str, Iterable[str]], *, standardised: bool = False
+) -> None:
     """Check, after training, which clips each fitted object (a normaliser) carries.
 
+    Args:
+        split: what was planned.
+        fitted: object -> the clips that it was fitted on, of the ledger.
+        standardised: whether the split has come to its end with a standardiser.
+
     Raises:
-        LeakError: one was fitted on a clip that the split does not train on, or on none.
+        LeakError: one was fitted on a clip that the split does not train on, or on none; or the
+            ledger does not say what the standardiser was fitted on.
     """
+    if standardised and STANDARDISER not in fitted:
+        raise LeakError(
+            f"split {split.split_id}: the ledger does not say what the {STANDARDISER} was fitted "
+            f"on, so nobody knows: remove splits/{split.split_id}.json from the study's folder and "
+            "run again"
+        )
     for what, clip_ids in fitted.items():
         seen = set(clip_ids)
         stray = seen - set(split.train)

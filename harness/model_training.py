@@ -123,7 +123,7 @@ class Training:
         if not self.ledger.is_done(SPLIT, self.digest):
             raise StoppedError(f"the model could not be trained: {self.entry.error}")
         check_reads(self.split, self.entry.reads, fused=self.config.model.fuses)
-        check_fitted(self.split, self.entry.fitted)
+        check_fitted(self.split, self.entry.fitted, standardised=self.config.standardises)
 
     def log(self, reporter: Reporter) -> tuple[str | None, str | None]:
         """Send the model to MLflow; return its run's id and its address, None where it is not."""

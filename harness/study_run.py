@@ -107,9 +107,9 @@ def run_study(
             for split in plan.splits:
                 entry = study.ledger.entry(split.split_id)
                 if entry is not None and entry.status == DONE:
-                    fused = chosen[split.split_id].config.model.fuses
-                    check_reads(split, entry.reads, fused=fused)
-                    check_fitted(split, entry.fitted)
+                    used = chosen[split.split_id].config
+                    check_reads(split, entry.reads, fused=used.model.fuses)
+                    check_fitted(split, entry.fitted, standardised=used.standardises)
         except LeakError as error:
             tracker.fail(str(error))
             raise

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipelines.inputs import FIT_PHASES, ClipTensors, Wall
 from pipelines.networks.frozen import FrozenTrunk
-from pipelines.split_task import SplitTask
+from pipelines.split_task import STANDARDISER, SplitTask
 from pipelines.standardise import Standardiser, fit_standardiser
 
 
@@ -53,7 +53,7 @@ class SplitClips:
         """What was fitted besides the networks -> the clips that it was fitted on."""
         if self.standardiser is None:
             return {}
-        return {"standardiser": list(self.standardiser.fitted_on)}
+        return {STANDARDISER: list(self.standardiser.fitted_on)}
 
     def read(self, phase: str, clip_id: str) -> ClipTensors:
         """Return a clip through the wall, its audio images in 0-255 or as features."""

@@ -11,6 +11,8 @@ _Item = TypeVar("_Item")
 
 PARTS = ("train", "validation", "test")
 """Of a split."""
+STANDARDISER = "standardiser"
+"""What brings audio images to one scale, as the ledger names it."""
 Pieces = Mapping[str, Mapping[str, tuple[int, ...]]]
 """Part -> clip -> the segments of it that the part holds; empty where clips are whole."""
 

@@ -179,6 +179,13 @@ def test_an_incomplete_study_has_a_bound_and_no_headline(
     assert "at least" in said
 
 
+def test_each_seed_owes_each_clip_in_an_incomplete_study(tmp_path: Path) -> None:
+    summary = study(tmp_path, VOTING, "segment", seeds=3, done=["s2"])
+    assert summary["splits_done"] == 3
+    assert summary["coverage"] == pytest.approx(2 / 4)
+    assert summary["clip_accuracy_all"] == pytest.approx(2 / 4)
+
+
 def test_a_warning_of_the_protocol_stands_beside_the_number_and_in_the_title(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

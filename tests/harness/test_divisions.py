@@ -313,6 +313,19 @@ def test_clips_of_a_plan_that_cannot_be_used_are_lost_by_name(tmp_path: Path) ->
     assert plan_splits(clips, every, protocol, 0).lost == (gone,)
 
 
+def test_a_plan_that_leaves_clips_out_says_how_many(tmp_path: Path) -> None:
+    clips = clips_of(subjects=4)
+    train = [clip.clip_id for clip in clips if clip.subject != "p3"]
+    test = [clip.clip_id for clip in clips if clip.subject == "p3"]
+    path = written(tmp_path / "p.json", {"split_id": "one", "train": train, "test": test[1:]})
+    plan = plan_of(clips, plan=path)
+    ids = [clip.clip_id for clip in clips]
+    assert plan.untested(ids) == [
+        f"the plan tests {len(test) - 1} of the corpus' {len(clips)} clips"
+    ]
+    assert plan_of(clips).untested(ids) == []
+
+
 @pytest.mark.parametrize("lost", [None, 5])
 def test_a_plan_whose_lost_clips_are_no_list_is_refused(lost: object, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"

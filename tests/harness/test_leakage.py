@@ -202,6 +202,11 @@ def test_a_normaliser_fitted_on_anything_else_is_caught(fitted_on: list[str], sa
         check_fitted(CLEAN, {"standardiser": fitted_on})
 
 
+def test_a_standardiser_that_the_ledger_does_not_name_is_caught() -> None:
+    with pytest.raises(LeakError, match="does not say what the standardiser was fitted on"):
+        check_fitted(CLEAN, {}, standardised=True)
+
+
 def test_a_copy_is_found_though_another_copy_is_in_no_part_of_the_split() -> None:
     copied = {**CONTENTS, "b1": CONTENTS["a1"], "c1": CONTENTS["a1"]}
     # By name b1 stands between the two, and this split leaves it out.
