@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.comparing.comparison import compare, describe
+from harness.comparing.picture import check_picture, save_picture
 from harness.comparing.run_results import read_run
 from harness.comparing.tables import print_comparison
 from harness.literature import NOTES, published_rows
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "name two runs or more, as in python -m harness.compare runs/A runs/B; one is enough "
             "with --published",
         )
+        if options.picture:
+            require(len(folders) > 1, "--picture shows how runs differ: name two or more")
+            check_picture(options.picture)
         runs = [read_run(Path(folder)) for folder in folders]
         result: dict[str, Any] = {}
         if len(runs) > 1:
@@ -40,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "notes": list(NOTES),
                 "runs": [describe(run, list(run.clips)) for run in runs],
             }
+        if options.picture:
+            save_picture(result, options.picture)
         if options.json:
             print(json.dumps(result, sort_keys=True))
         else:
@@ -49,6 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def extend(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--common", action="store_true", help="compare on the clips that all runs tested"
+        )
+        parser.add_argument(
+            "--picture",
+            type=Path,
+            metavar="FILE",
+            help="draw how each subject and each emotion moved: a PNG or a PDF",
         )
         parser.add_argument(
             "--published",
@@ -66,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "python -m harness.compare runs/attention runs/concat",
             "python -m harness.compare runs/A runs/B runs/C --json",
             "python -m harness.compare runs/audio runs/both --common",
+            "python -m harness.compare runs/audio runs/both --picture moved.png",
             "python -m harness.compare runs/mine --published rml",
         ],
         run,

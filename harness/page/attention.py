@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from omegaconf import OmegaConf
 
-from harness.page.drawing import ACCENT, INK, MIDDLE, Drawing, label, panel, room_for
+from harness.drawing import ACCENT, INK, MIDDLE, Drawing, label, panel, room_for
 from harness.page.run_folder import RunFolder
 from harness.page.section import Section
 from harness.page.tables import COUNT, NUMBER, PERCENT, Column, Table

@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from harness.page.drawing import ACCENT, INK, LIGHT, SOFT, WIDTH, Drawing
+from harness.drawing import ACCENT, INK, LIGHT, SOFT, WIDTH, Drawing
 from harness.page.run_folder import RunFolder
 from harness.page.section import Section
 from harness.page.tables import COUNT, PERCENT, Column, Table

@@ -139,6 +139,9 @@ def _facts(run: RunFolder) -> list[tuple[str, str]]:
         ("splits done", f"{summary['splits_done']} of {summary['splits_expected']}"),
         ("emotions", ", ".join(run.classes)),
     ]
+    if summary.get("sentence_overlap") is not None:
+        known = f"{100 * summary['sentence_overlap']:.1f} % of the test clips say what a training "
+        facts.append(("known sentences", f"{known}clip says too"))
     return facts if run.complete else [fact for fact in facts if fact[0] != "subjects"]
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from harness.page.drawing import Drawing, label, panel, room_for
+from harness.drawing import Drawing, label, panel, room_for
 from harness.page.run_folder import RunFolder
 from harness.page.section import Section
 from harness.page.tables import COUNT, NOTHING, PERCENT, Column, Table

@@ -8,9 +8,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.drawing import drawing_style, inline_svg, save
 from harness.page.attention import attention_section
 from harness.page.curves import curves_section
-from harness.page.drawing import drawing_style, inline_svg, save
 from harness.page.groups import groups_section
 from harness.page.hardest import hardest_section
 from harness.page.headline import Headline, headline_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from harness.page.drawing import Drawing
+from harness.drawing import Drawing
 from harness.page.tables import Table
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from harness.page.drawing import ACCENT, INK, MIDDLE, SOFT, Drawing, label, panel, room_for
+from harness.drawing import ACCENT, INK, MIDDLE, SOFT, Drawing, label, panel, room_for
 from harness.page.run_folder import RunFolder
 from harness.page.section import Section
 from harness.page.tables import COUNT, PERCENT, Column, Table

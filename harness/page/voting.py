@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from harness.page.drawing import ACCENT, INK, Drawing, panel
+from harness.drawing import ACCENT, INK, Drawing, panel
 from harness.page.run_folder import KEYS, RunFolder
 from harness.page.section import Section
 from harness.page.tables import COUNT, PERCENT, Column, Table

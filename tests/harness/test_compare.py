@@ -15,6 +15,10 @@ import pytest
 from conftest import ForkedCommands, Result
 from scipy import stats
 
+from harness.comparing.comparison import compare as compared
+from harness.comparing.picture import draw_comparison
+from harness.comparing.run_results import read_run
+
 CLASSES = ("anger", "fear", "joy")
 SUBJECTS = ("s1", "s2", "s3", "s4", "s5")
 Rows = list[dict[str, Any]]
@@ -249,6 +253,54 @@ def test_a_warning_of_a_protocol_and_an_external_system_are_said(
     said = compare(forked_commands, runs, "A", "K", "X").stdout
     assert f"warning: K is {leak}" in said
     assert "X is of an external system: what it was trained on is not known here" in said
+
+
+def test_the_picture_shows_each_subject_in_both_runs_and_each_emotions_difference(
+    runs: Path,
+) -> None:
+    leak = "subject-dependent: the people tested were also trained on"
+    write_run(runs / "K", made(1, 0.9), protocol_warnings=[leak])
+    found = compared([read_run(runs / name) for name in ("A", "B", "K")])
+    figure = draw_comparison(found)
+    assert len(figure.axes) == 2 * 2
+    for pair, subjects, emotions in zip(
+        found["comparisons"], figure.axes[::2], figure.axes[1::2], strict=True
+    ):
+        drawn = [points.get_offsets() for points in subjects.collections[1:]]
+        for which, points in zip(("first", "later"), drawn, strict=True):
+            expected = [[100 * row[which], n] for n, row in enumerate(pair["per_subject"])]
+            assert np.asarray(points).tolist() == expected
+        middles = [np.asarray(points.get_offsets()) for points in emotions.collections[1::2]]
+        assert [float(point[0, 0]) for point in middles] == pytest.approx(
+            [100 * row["difference"] for row in pair["per_emotion"]]
+        )
+    written = " ".join(text.get_text() for text in figure.texts)
+    mean = 100 * found["comparisons"][0]["difference_subject_mean"]["value"]
+    assert f"{mean:+.1f} points, mean over 5 subjects" in written
+    assert "subject-dependent" in written
+
+
+@pytest.mark.parametrize(("kind", "begins"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
+def test_the_same_comparison_is_the_same_picture_to_the_byte(
+    kind: str, begins: bytes, runs: Path, forked_commands: ForkedCommands
+) -> None:
+    pictures = [runs / f"{name}.{kind}" for name in ("one", "two")]
+    for picture in pictures:
+        said = compare(forked_commands, runs, "A", "B", "--picture", str(picture))
+        assert (said.status, said.stderr) == (0, "")
+    one, two = (picture.read_bytes() for picture in pictures)
+    assert one.startswith(begins)
+    assert one == two
+
+
+def test_a_picture_that_cannot_be_is_refused(runs: Path, forked_commands: ForkedCommands) -> None:
+    def refused(*arguments: str) -> str:
+        return refusal(compare(forked_commands, runs, *arguments))
+
+    assert "--picture (x.jpg) must end with" in refused("A", "B", "--picture", "x.jpg")
+    assert "no folder gone" in refused("A", "B", "--picture", "gone/x.png")
+    alone = refused("A", "--published", "rml", "--picture", "x.png")
+    assert "name two or more" in alone
 
 
 def test_published_numbers_stand_beside_with_protocol_and_interval(

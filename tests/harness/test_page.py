@@ -259,6 +259,16 @@ def test_predictions_of_another_system_have_neither_segments_nor_splits(tmp_path
     assert "curves" not in page.by_id
 
 
+@pytest.mark.parametrize("overlap", [0.25, None, ...])
+def test_how_many_sentences_were_known_is_told_where_the_corpus_knows_them(
+    overlap: Any, tmp_path: Path
+) -> None:
+    made_study(tmp_path, networks=())
+    rewrite(tmp_path, sentence_overlap=overlap)
+    said = "25.0 % of the test clips say what a training clip says too"
+    assert (said in page_of(tmp_path).text) == (overlap == 0.25)
+
+
 def test_a_summary_of_an_earlier_version_has_a_page(tmp_path: Path) -> None:
     made_study(tmp_path, networks=())
     newer = ("intervals", "confusion_percent", "weighted_f1", "seeds", "subgroups", "chance")

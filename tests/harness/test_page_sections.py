@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import ForkedCommands
 from page_reader import Page
 from run_folders import EMOTIONS, made_study
 
 from harness.page.render import read_page
-from harness.report import main
 
 
 def page_of(folder: Path) -> Page:
@@ -98,16 +98,28 @@ def test_the_page_tells_on_what_the_study_was_trained(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["folder", "summary.json", "whole"])
-def test_a_folder_that_is_no_study_is_refused_in_one_line(
-    missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_folder_that_is_no_study_is_refused_in_one_line_and_the_others_have_their_pages(
+    missing: str, tmp_path: Path, forked_commands: ForkedCommands
 ) -> None:
-    folder = tmp_path / "run"
+    folder, good = tmp_path / "run", tmp_path / "good"
     if missing != "folder":
         folder.mkdir()
     if missing == "whole":
         (folder / "summary.json").write_text('{"protocol": ')
-    assert main([str(folder)]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith(f"error: {folder} ")
-    assert said.err.count("\n") == 1
+    made_study(good, networks=())
+    said = forked_commands.run("harness.report", str(folder), str(good), cwd=tmp_path)
+    assert said.status == 2
+    assert said.stdout == f"{good / 'report.html'}\n"
+    assert (good / "report.html").exists()
+    assert said.stderr.startswith(f"error: {folder} ")
+    assert said.stderr.count("\n") == 1
+
+
+def test_the_pages_that_were_made_are_told_to_programs(
+    tmp_path: Path, forked_commands: ForkedCommands
+) -> None:
+    made_study(tmp_path / "run", networks=())
+    said = forked_commands.run("harness.report", "run", "--json", cwd=tmp_path)
+    page = str(Path("run") / "report.html")
+    assert (said.status, said.stderr) == (0, "")
+    assert json.loads(said.stdout) == [{"folder": "run", "page": page, "problem": None}]

@@ -48,6 +48,8 @@ SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 LONGEST = 22
 """Characters of a label in a figure."""
+NO_DATES: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
+"""Kind of file -> what keeps the same figure the same bytes."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Drawing:
 
 @contextmanager
 def drawing_style() -> Iterator[None]:
-    """Draw and save in the page's style."""
+    """Draw and save in the project's style."""
     with rc_context(STYLE), warnings.catch_warnings():
         # Labels in a script that the font lacks: the page shows them, in the reader's font.
         warnings.filterwarnings("ignore", message="Glyph")
@@ -91,9 +93,8 @@ def room_for(labels: list[str]) -> float:
 
 def save(drawing: Drawing, folder: Path) -> None:
     """Write NAME.png and NAME.pdf."""
-    no_dates: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
     folder.mkdir(parents=True, exist_ok=True)
-    for suffix, metadata in no_dates.items():
+    for suffix, metadata in NO_DATES.items():
         drawing.figure.savefig(folder / f"{drawing.name}.{suffix}", metadata=metadata)
 
 
