@@ -116,7 +116,10 @@ class Tracker:
                 job()
             except Exception as error:
                 reason = str(error).strip().splitlines() or [""]
-                self.problem = self._told(f"{type(error).__name__}: {reason[0][:200]}")
+                # The first stays: the study may have ended, and said it.
+                self.problem = self.problem or self._told(
+                    f"{type(error).__name__}: {reason[0][:200]}"
+                )
 
     def _told(self, reason: str) -> str:
         return (

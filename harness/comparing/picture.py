@@ -111,7 +111,7 @@ def _draw_subjects(axes: Axes, pair: Mapping[str, Any], names: Sequence[str]) ->
     first, later = ([100 * row[which] for row in rows] for which in ("first", "later"))
     axes.hlines(places, first, later, color=MIDDLE, linewidth=1.2, zorder=1)
     axes.scatter(
-        first, places, s=26, facecolor="white", edgecolor=INK, label=label(pair["against"])
+        first, places, s=58, facecolor="white", edgecolor=INK, label=label(pair["against"])
     )
     axes.scatter(later, places, s=26, marker="D", color=ACCENT, label=label(pair["run"]))
     axes.set(xlim=(-2, 102), xlabel="clips recognised, %")
