@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.ledger import DONE, Entry
+from harness.mlflow_pages import NOTE, experiment_tags, study_note
 from harness.plan import Split
 from pipelines.split_task import Row
 from pipelines.storage import exclusive
@@ -57,7 +58,7 @@ class MlflowStudy:
     def __init__(self, uri: str, experiment: str, runs: Path, record: StudyRecord) -> None:
         self._uri, self._experiment, self._runs = uri, experiment, runs
         self._record = record
-        self.parent = ""
+        self.experiment_id, self.parent = "", ""
         self._children: dict[str, Any] = {}
 
     def start(self) -> None:
@@ -72,7 +73,7 @@ class MlflowStudy:
         # Several studies may start on a store that is not there yet: one makes its tables.
         with exclusive(self._runs / ".mlflow.lock"):
             self._client = MlflowClient(self._uri)
-            self._experiment_id = self._find_experiment()
+            self.experiment_id = self._find_experiment()
         marks = {"study": self._record.name, **self._record.marks}
         known = self._search(" and ".join(f"tags.`{k}` = '{v}'" for k, v in marks.items()))
         parents = [run for run in known if PARENT not in run.data.tags]
@@ -127,6 +128,7 @@ class MlflowStudy:
         self._client.set_tag(self.parent, "complete", str(summary["complete"]).lower())
         told = "; ".join(summary["warnings"])
         self._client.set_tag(self.parent, "warnings", told[:LONGEST_TAG])
+        self._client.set_tag(self.parent, NOTE, study_note(summary)[:LONGEST_TAG])
         for path in artifacts:
             if path.is_dir():
                 self._client.log_artifacts(self.parent, str(path), path.name)
@@ -138,6 +140,7 @@ class MlflowStudy:
     def fail(self, error: str) -> None:
         """Close the parent run of a study that must not go on."""
         self._client.set_tag(self.parent, "error", error[:LONGEST_TAG])
+        self._client.set_tag(self.parent, NOTE, f"**failed**: {error}"[:LONGEST_TAG])
         self._client.set_terminated(self.parent, status="FAILED")
 
     def system_metrics(self) -> Any:
@@ -161,19 +164,25 @@ class MlflowStudy:
 
     def _find_experiment(self) -> str:
         known = self._client.get_experiment_by_name(self._experiment)
-        if known is not None:
-            return str(known.experiment_id)
-        # A sqlite store has no place for files: without one MLflow puts them where it is started.
-        files = (self._runs / "mlartifacts").absolute().as_uri()
-        location = files if self._uri.startswith("sqlite:") else None
-        return str(self._client.create_experiment(self._experiment, artifact_location=location))
+        if known is None:
+            # A sqlite store has no place for files: MLflow would put them where it is started.
+            files = (self._runs / "mlartifacts").absolute().as_uri()
+            location = files if self._uri.startswith("sqlite:") else None
+            found = str(self._client.create_experiment(self._experiment, location))
+        else:
+            found = str(known.experiment_id)
+        for key, value in experiment_tags(found).items():
+            # What somebody has written above the list stays.
+            if known is None or key not in known.tags:
+                self._client.set_experiment_tag(found, key, value)
+        return found
 
     def _search(self, query: str) -> list[Any]:
         found: list[Any] = []
         token: str | None = None
         while True:
             page = self._client.search_runs(
-                [self._experiment_id], filter_string=query, page_token=token
+                [self.experiment_id], filter_string=query, page_token=token
             )
             found += page
             token = page.token
@@ -190,7 +199,7 @@ class MlflowStudy:
         from mlflow.entities import Param
 
         run = self._client.create_run(
-            self._experiment_id,
+            self.experiment_id,
             run_name=name,
             # A split may be sent when it is done: its duration is what it took, not the sending.
             start_time=int((time.time() - seconds_ago) * 1000),

@@ -29,8 +29,8 @@ def print_summary(summary: Mapping[str, Any], folder: Path, tracker: Tracker | N
     console.print(f"\nrun folder: {folder}", markup=False)
     if (page := folder / "report.html").exists():
         console.print(f"the page:   {page}", markup=False)
-    if tracker and (command := tracker.browse_command()):
-        console.print(f"browse it:  {command}", markup=False)
+    for line in tracker.browse_lines() if tracker else ():
+        console.print(line, markup=False)
 
 
 def plain_console() -> Console:

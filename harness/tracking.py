@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.ledger import Entry
+from harness.mlflow_pages import studies_address
 from harness.mlflow_study import MlflowStudy, StudyRecord
 from harness.plan import Split
 from pipelines.errors import require
@@ -90,14 +91,19 @@ class Tracker:
         if self._thread.is_alive():
             self.problem = self._told(f"not all of it within {self._config.wait_s:g} s")
 
-    def browse_command(self) -> str | None:
-        """Return the command that opens MLflow on this store; None where nothing was sent."""
+    def browse_lines(self) -> list[str]:
+        """Return how to look at the studies in MLflow; nothing where this one was not sent."""
         if not self._config.enabled or self.problem is not None:
-            return None
-        if not self.uri.startswith("sqlite:"):
-            return f"open {self.uri}"
-        mlflow = Path(sys.executable).with_name("mlflow")
-        return f"{mlflow} ui --backend-store-uri {self.uri} --host 127.0.0.1 --port 5000"
+            return []
+        server, lines = self.uri, []
+        if self.uri.startswith("sqlite:"):
+            mlflow = Path(sys.executable).with_name("mlflow")
+            command = f"{mlflow} ui --backend-store-uri {self.uri} --host 127.0.0.1 --port 5000"
+            server, lines = "http://127.0.0.1:5000", [f"browse it:  {command}"]
+        if server.startswith("http"):
+            page = studies_address(server, self._study.experiment_id)
+            lines.append(f"the list:   {page}")
+        return lines or [f"browse it:  MLflow on {self.uri}"]
 
     def _begin(self) -> None:
         self._study.start()

@@ -47,8 +47,8 @@ def print_plain(summary: Mapping[str, Any], folder: Path, tracker: Tracker) -> N
     for warning in summary["warnings"]:
         console.print(f"warning: {warning}", markup=False)
     console.print(f"\nrun folder: {folder}", markup=False)
-    if command := tracker.browse_command():
-        console.print(f"browse it:  {command}", markup=False)
+    for line in tracker.browse_lines():
+        console.print(line, markup=False)
 
 
 def _console() -> Console:

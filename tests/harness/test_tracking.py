@@ -75,7 +75,7 @@ def test_a_server_that_is_down_is_said_with_the_command_that_sends_again(tmp_pat
     assert tracker.problem is not None
     assert uri in tracker.problem
     assert f"python -m harness.track {tmp_path / 'made'}" in tracker.problem
-    assert tracker.browse_command() is None
+    assert tracker.browse_lines() == []
 
 
 @contextmanager

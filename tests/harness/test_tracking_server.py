@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 import socket
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 from conftest import clean_environment, run_module
 from made_study import check_sent, runs_in, write_study
+
+from harness.mlflow_pages import studies_address
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = (
@@ -72,13 +75,19 @@ def test_a_server_gets_42_splits_and_shows_studies_by_accuracy(
     if CHROMIUM is None:
         pytest.skip("Chromium is not on this machine: the pages were not looked at")
     parent, _, _ = runs_in(server)
-    order = "orderByKey=metrics.%60clip_accuracy%60&orderByAsc=false"
-    listing = page(f"{server}/#/experiments/1/runs?{order}", tmp_path, "experiment")
-    assert "made" in listing
-    assert "clip_accuracy" in listing
+    better = write_study(study.parent, "better", always_right=True)
+    sent = run_module("harness.track", str(better), cwd=tmp_path, MLFLOW_TRACKING_URI=server)
+    assert sent.status == 0, sent.stderr
+    listing = page(studies_address(server, "1"), tmp_path, "experiment")
+    # The studies alone, the most accurate first.
+    assert listing.index("better") < listing.index("made")
+    assert "loso-s" not in listing
+    for shown in ("clip_accuracy", "ci95_low", "splits_done", "2 matching runs"):
+        assert shown in listing
     one = page(f"{server}/#/experiments/1/runs/{parent.info.run_id}", tmp_path, "study")
-    for figure in ("clip_accuracy", "uar", "ci95_low", "splits_done"):
-        assert figure in one
+    for shown in ("50.0 % of a person's clips", "clip_accuracy", "uar", "ci95_low", "splits_done"):
+        assert shown in one
+    assert "loso-s41" in one
 
 
 def page(address: str, folder: Path, name: str) -> str:
@@ -98,4 +107,4 @@ def page(address: str, folder: Path, name: str) -> str:
         text=True,
         timeout=180,
     )
-    return re.sub(r"<[^>]+>", " ", done.stdout)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", done.stdout)).split())
