@@ -166,7 +166,8 @@ class MlflowStudy:
         known = self._client.get_experiment_by_name(self._experiment)
         if known is None:
             # A sqlite store has no place for files: MLflow would put them where it is started.
-            files = (self._runs / "mlartifacts").absolute().as_uri()
+            store = Path(self._uri.removeprefix("sqlite:///"))
+            files = (store.parent / "mlartifacts").absolute().as_uri()
             location = files if self._uri.startswith("sqlite:") else None
             found = str(self._client.create_experiment(self._experiment, location))
         else:

@@ -10,7 +10,6 @@ from typing import Any
 
 from harness.inner_validation import subject_ring, validation_subject
 from harness.plan import CLIP, SEGMENT, Plan, Split
-from harness.protocols import ProtocolConfig
 from pipelines.errors import UsageError, require
 from pipelines.records import Clip
 from pipelines.split_task import PARTS, seed_for
@@ -89,20 +88,26 @@ def rerun(
     clips: Sequence[Clip],
     segments: Mapping[str, int],
     lost: Collection[str],
-    protocol: ProtocolConfig,
+    source: str,
 ) -> Plan:
-    """Return the splits of a file on the clips that there are, and name those that are lost."""
-    require(
-        protocol.seeds == 1,
-        f"protocol.seeds ({protocol.seeds}) is settled by protocol.plan ({protocol.plan}), which "
-        "holds every training of every split: leave it out",
-    )
+    """Return the splits of a plan on the clips that there are, and name those that are lost.
+
+    Args:
+        plan: made on these clips, or on others of their corpus.
+        clips: the usable ones.
+        segments: clip_id -> its number of segments.
+        lost: clips that can't be used.
+        source: where the plan is from, for messages.
+
+    Raises:
+        UsageError: it names clips or segments that the corpus does not have.
+    """
     usable = {clip.clip_id: clip for clip in clips}
     named = {c for split in plan.splits for part in PARTS for c in getattr(split, part)}
     unknown = sorted((named | set(plan.lost)) - usable.keys() - set(lost))
     require(
         not unknown,
-        f"protocol.plan ({protocol.plan}) names {len(unknown)} clips that the corpus does not have "
+        f"{source} names {len(unknown)} clips that the corpus does not have "
         f"({unknown[0] if unknown else ''} is one): is it a plan of another corpus?",
     )
     for split in plan.splits:
@@ -110,7 +115,7 @@ def rerun(
             for clip_id, numbers in held.items():
                 require(
                     clip_id not in usable or max(numbers) < segments[clip_id],
-                    f"protocol.plan ({protocol.plan}) names segment {max(numbers)} of {clip_id}, "
+                    f"{source} names segment {max(numbers)} of {clip_id}, "
                     f"which has {segments.get(clip_id)}, counted from 0: is it a plan of other "
                     "settings of preprocessing?",
                 )

@@ -126,6 +126,10 @@ class Preparations:
     _features: dict[str, FeaturePlan | None] = field(default_factory=dict)
     _made: set[tuple[str, str]] = field(default_factory=set)
 
+    def told_to(self, reporter: Reporter) -> Preparations:
+        """Return the same, so that another reporter is told how far they are."""
+        return replace(self, reporter=reporter)
+
     def know(self, prepared: Prepared) -> None:
         """Remember what is there."""
         self._data[_shards_of(prepared.config)] = prepared.data

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from harness import provenance
@@ -16,7 +17,7 @@ from harness.leakage import check_plan
 from harness.ledger import Ledger
 from harness.mlflow_study import StudyRecord
 from harness.plan import Plan, Split
-from harness.plan_file import write_plan
+from harness.plan_file import rerun, write_plan
 from harness.predictions import predictions_of, split_figures
 from harness.protocols import LOSO
 from harness.same_sound import SameSound, same_sound
@@ -47,8 +48,17 @@ VOICELESS_SHARE = 0.05
 class Study:
     """One configuration on one corpus of shards, in its folder."""
 
-    def __init__(self, config: StudyConfig, data: StudyData) -> None:
-        self.config, self.data = config, data
+    def __init__(
+        self, config: StudyConfig, data: StudyData, tags: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Name it.
+
+        Args:
+            config: its settings, resolved.
+            data: its clips.
+            tags: what else it is found by in MLflow.
+        """
+        self.config, self.data, self.tags = config, data, tags
         self.shards = data.shards
         self.digests = {
             "config_digest": config_digest(config),
@@ -60,21 +70,28 @@ class Study:
         self.classes = sorted({clip.emotion for clip in data.clips.values()})
         self.ledger = Ledger(self.folder / "splits")
 
-    def open_folder(self) -> Plan:
+    def open_folder(self, shared: Plan | None = None) -> Plan:
         """Claim the study's folder and write its configuration and plan.
+
+        Args:
+            shared: of a study with other settings, whose splits this one is to have, as far as its
+                own clips allow.
 
         Raises:
             UsageError: the folder holds another study, or the plan leaks.
         """
         data, protocol = self.data, self.config.protocol
-        plan = plan_splits(
-            data.usable,
-            data.segments,
-            protocol,
-            self.config.seed,
-            other_corpus=data.other_corpus & data.segments.keys(),
-            lost=data.lost,
-        )
+        if shared is None:
+            plan = plan_splits(
+                data.usable,
+                data.segments,
+                protocol,
+                self.config.seed,
+                other_corpus=data.other_corpus & data.segments.keys(),
+                lost=data.lost,
+            )
+        else:
+            plan = rerun(shared, data.usable, data.segments, data.lost, "the shared plan")
         require(
             protocol.plan is None or not (protocol.kind == LOSO and plan.warnings(data.clips)),
             f"protocol.plan ({protocol.plan}) trains on people whom it tests: python -m "
@@ -164,6 +181,7 @@ class Study:
                 "git_commit": provenance.git_commit(),
                 "protocol_warning": "; ".join(warnings) or "none",
                 **self.config.tags,
+                **self.tags,
             },
             parameters=self.parameters(),
             datasets=self.data.datasets,

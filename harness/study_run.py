@@ -50,6 +50,17 @@ class Search(Protocol):
         """Return what the summary says of the search when the splits are done."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """What a study shares with others of one command."""
+
+    preparations: Preparations
+    plan: Plan | None
+    """Whose splits it is to have, as far as its clips allow; None: it draws its own."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """What it is found by in MLflow, beside its own."""
+
+
 @contextmanager
 def opened(
     config: StudyConfig, reporter: Reporter, *, verbose: bool
@@ -76,8 +87,27 @@ def opened(
         yield Study(config, data), preparations
 
 
+@contextmanager
+def joined(
+    config: StudyConfig, reporter: Reporter, group: Group
+) -> Iterator[tuple[Study, Preparations]]:
+    """Preprocess the corpus of a study where the group has not done so, in the group's session.
+
+    Raises:
+        UsageError: the request itself is wrong; nothing has been trained.
+    """
+    resolve(config)
+    preparations = group.preparations.told_to(reporter)
+    yield Study(config, preparations.of(config).data, group.tags), preparations
+
+
 def run_study(
-    config: StudyConfig, reporter: Reporter, *, verbose: bool, search: Search | None = None
+    config: StudyConfig,
+    reporter: Reporter,
+    *,
+    verbose: bool,
+    search: Search | None = None,
+    group: Group | None = None,
 ) -> Outcome:
     """Preprocess, plan, train every split, vote, write the summary and send it to MLflow.
 
@@ -86,12 +116,18 @@ def run_study(
         reporter: told how far it is.
         verbose: whether the libraries may speak.
         search: chooses what each split is trained with; None: all as the study is configured.
+        group: what it shares with other studies; None: it stands alone.
 
     Raises:
         UsageError: the request itself is wrong; nothing has been trained.
     """
-    with opened(config, reporter, verbose=verbose) as (study, preparations):
-        plan = study.open_folder()
+    session = (
+        opened(config, reporter, verbose=verbose)
+        if group is None
+        else joined(config, reporter, group)
+    )
+    with session as (study, preparations):
+        plan = study.open_folder(None if group is None else group.plan)
         todo = [split for split in plan.splits if not study.is_done(split)]
         tracker = study.tracker(plan.warnings(study.data.clips))
         tracker.start()

@@ -51,7 +51,7 @@ def write_page(folder: Path) -> Path:
     run = read_run_folder(folder)
     with drawing_style():
         head, sections = headline_of(run), sections_of(run)
-        page = page_html(run, head, sections)
+        page = page_html(head, sections, complete=run.complete)
         for drawing in (drawing for section in sections for drawing in section.drawings):
             save(drawing, folder / FIGURES)
     tables = [table for section in sections for table in section.tables]
@@ -66,7 +66,7 @@ def read_page(folder: Path) -> str:
     """Return the page of a run folder as HTML, and write nothing."""
     run = read_run_folder(folder)
     with drawing_style():
-        return page_html(run, headline_of(run), sections_of(run))
+        return page_html(headline_of(run), sections_of(run), complete=run.complete)
 
 
 def sections_of(run: RunFolder) -> list[Section]:
@@ -74,13 +74,13 @@ def sections_of(run: RunFolder) -> list[Section]:
     return [section for make in SECTIONS if (section := make(run)) is not None]
 
 
-def page_html(run: RunFolder, head: Headline, sections: Sequence[Section]) -> str:
+def page_html(head: Headline, sections: Sequence[Section], *, complete: bool) -> str:
     """Return one file with all in it: it asks nothing of any other place, and runs nothing."""
     drawings = [drawing for section in sections for drawing in section.drawings]
     page = _environment().get_template("page.html")
     return page.render(
         head=head,
-        complete=run.complete,
+        complete=complete,
         sections=sections,
         svg={drawing.name: Markup(inline_svg(drawing)) for drawing in drawings},
     )

@@ -1,0 +1,1 @@
+"""What each part of a system adds: variants and rivals of it on the same splits."""

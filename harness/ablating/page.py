@@ -1,0 +1,170 @@
+"""The page of an ablation: one file, with its figure and tables beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from harness.ablating.config import WHOLE
+from harness.ablating.results import DECLARED
+from harness.ablating.table import ablation_table, changes_table, conclusions_table
+from harness.drawing import (
+    ACCENT,
+    INK,
+    MIDDLE,
+    Drawing,
+    drawing_style,
+    label,
+    panel,
+    room_for,
+    save,
+)
+from harness.literature import NOTES
+from harness.page.headline import Headline
+from harness.page.render import FIGURES, TABLES, page_html
+from harness.page.section import Section
+from pipelines.storage import write_text
+
+PAGE = "ablation.html"
+WHAT_IT_IS = (
+    "of a person's clips recognised by the whole system: the mean over subjects. Below, how its "
+    "variants and rivals differ from it on the same splits."
+)
+INCOMPLETE = "The whole system is incomplete: there is nothing to compare with."
+Row = Mapping[str, Any]
+
+
+def write_ablation_page(folder: Path, result: Row) -> Path:
+    """Write ablation.html, figures/ and tables/.
+
+    Args:
+        folder: of the ablation.
+        result: what ablation.json holds.
+    """
+    rows = result["rows"]
+    table = ablation_table(rows, corpus=result["reader"], kind=result["protocol_kind"])
+    tables = [table, conclusions_table(rows), changes_table(rows)]
+    with drawing_style():
+        drawings = _drawings(rows)
+        sections = [
+            Section(
+                anchor="differences",
+                title="What each row adds or takes away",
+                text=_text(result),
+                drawings=drawings,
+            ),
+            Section(
+                anchor="table",
+                title="Beside published numbers",
+                text=[f"{note[0].upper()}{note[1:]}." for note in NOTES],
+                tables=[tables[0]],
+            ),
+            Section(
+                anchor="conclusions",
+                title="What can and cannot be concluded",
+                tables=[tables[1]],
+            ),
+            Section(anchor="changes", title="What each row changes", tables=[tables[2]]),
+        ]
+        page = page_html(_head(result), sections, complete=result["complete"])
+        for drawing in drawings:
+            save(drawing, folder / FIGURES)
+    for each in tables:
+        write_text(folder / TABLES / f"{each.name}.csv", each.csv())
+        write_text(folder / TABLES / f"{each.name}.tex", each.latex())
+    write_text(folder / PAGE, page)
+    return folder / PAGE
+
+
+def _head(result: Row) -> Headline:
+    whole = result["rows"][0]
+    number, interval = "", ""
+    if result["complete"]:
+        number = f"{100 * whole['clip_accuracy_subject_mean']:.1f} %"
+        if whole["ci95_low"] is not None:
+            interval = (
+                f"95 % interval {100 * whole['ci95_low']:.1f} to {100 * whole['ci95_high']:.1f} %"
+            )
+    done = sum(row["status"] == "done" for row in result["rows"])
+    return Headline(
+        title=f"Ablation: {whole['protocol']} on {whole['corpus']}",
+        number=number,
+        interval=interval,
+        meaning=WHAT_IT_IS if result["complete"] else INCOMPLETE,
+        cautions=whole["protocol_warnings"] or (),
+        warnings=result["warnings"],
+        facts=[
+            ("ablation", result["name"]),
+            ("corpus", str(whole["corpus"])),
+            ("protocol", str(whole["protocol"])),
+            ("subjects", str(whole["subjects"])),
+            ("rows", f"{done} of {len(result['rows'])} done"),
+        ],
+        failures=[
+            (row["title"], f"{row['status']}: {row['reason']}")
+            for row in result["rows"]
+            if row["status"] != "done"
+        ],
+        figures=None,
+    )
+
+
+def _text(result: Row) -> list[str]:
+    declared = [row["title"] for row in result["rows"] if row["family"] == DECLARED]
+    text = [
+        "Differences are paired: of the mean over subjects, on the same clips, with the t interval "
+        "over subjects, nominal 95 %.",
+    ]
+    if declared:
+        text.append(
+            f"Declared beforehand, and corrected for each other by Holm: {', '.join(declared)}. "
+            "All other rows are one more family, exploratory."
+        )
+    if not result["several_seeds"]:
+        text.append(
+            "Each row was trained once in each split: how far other first weights would move it is "
+            "not known; protocol.seeds=5 tells."
+        )
+    return text
+
+
+def _drawings(rows: Sequence[Row]) -> list[Drawing]:
+    compared = [row for row in rows if row["difference"] is not None]
+    if not compared:
+        return []
+    return [
+        Drawing(
+            "differences",
+            "Difference to the whole system in points, with the t interval over subjects. Filled: "
+            "declared beforehand; open: exploratory.",
+            _forest(compared),
+        )
+    ]
+
+
+def _forest(rows: Sequence[Row]) -> Figure:
+    names = [label(row["title"]) for row in rows]
+    figure, axes = panel(0.2 * len(rows) + 0.6, left=room_for(names), top=0.1)
+    for place, row in enumerate(rows):
+        difference = row["difference"]
+        if difference["low"] is not None:
+            ends = 100 * difference["low"], 100 * difference["high"]
+            axes.hlines(place, *ends, color=INK, linewidth=1.1)
+        filled = row["family"] == DECLARED
+        axes.scatter(
+            100 * difference["value"],
+            place,
+            s=28,
+            marker="D" if filled else "o",
+            facecolor=ACCENT if filled else "white",
+            edgecolor=ACCENT,
+            zorder=3,
+        )
+    axes.axvline(0, color=MIDDLE, linestyle="--", linewidth=1)
+    axes.set(xlabel=f"points, against {WHOLE}", ylim=(len(rows) - 0.4, -0.6))
+    axes.set_yticks(range(len(rows)), names)
+    axes.tick_params(axis="y", length=0)
+    return figure

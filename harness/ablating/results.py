@@ -1,0 +1,160 @@
+"""Each row beside the whole system: the difference, how surely, and what can be concluded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.ablating.config import WHOLE
+from harness.ablating.run import DONE_ROW, RowResult
+from harness.comparing.comparison import compare
+from harness.comparing.run_results import few, read_run
+from harness.significance import holm
+
+DECLARED, EXPLORATORY = "declared", "exploratory"
+LEVEL = 0.05
+FIGURES = (
+    "protocol",
+    "protocol_warnings",
+    "corpus",
+    "predicts",
+    "clips",
+    "clips_usable",
+    "subjects",
+    "coverage",
+    "clip_accuracy",
+    "clip_accuracy_all",
+    "clip_accuracy_subject_mean",
+    "ci95_low",
+    "ci95_high",
+    "uar",
+    "splits_done",
+    "splits_expected",
+)
+
+
+def told_rows(results: Sequence[RowResult], family: Sequence[str]) -> list[dict[str, Any]]:
+    """Return every row with its figures, its paired difference to the whole system and what that
+    allows to conclude.
+
+    The p-values are those of the paired permutation over subjects, corrected by Holm within the
+    declared family and, apart from it, within all other rows. A declared row that was not run stays
+    in the family, as the weakest of it.
+
+    Args:
+        results: of all rows, the whole system's first.
+        family: names of the rows whose differences are looked for.
+    """
+    rows = [_told(result, family) for result in results]
+    whole = results[0]
+    for row, result in zip(rows[1:], results[1:], strict=True):
+        both_done = whole.status == DONE_ROW and result.status == DONE_ROW
+        if both_done and result.same_as != WHOLE:
+            row |= _difference(whole, result)
+    for name in (DECLARED, EXPLORATORY):
+        _correct([row for row in rows[1:] if row["family"] == name], all_count=name == DECLARED)
+    for row in rows:
+        row["conclusion"] = conclusion(row)
+    return rows
+
+
+def _told(result: RowResult, family: Sequence[str]) -> dict[str, Any]:
+    name = result.row.name
+    return {
+        "row": name,
+        "title": result.row.told.title or name,
+        "kind": WHOLE if name == WHOLE else result.row.told.kind,
+        "note": result.row.told.note,
+        "changed": {key: list(pair) for key, pair in result.row.changed.items()},
+        "combines": list(result.row.told.of),
+        "status": result.status,
+        "reason": result.reason,
+        "same_as": result.same_as,
+        "folder": result.folder and str(result.folder),
+        "family": DECLARED if name in family else EXPLORATORY,
+        "parameters": result.parameters,
+        "train_seconds": result.seconds,
+        "difference": None,
+        "p": None,
+        **{key: result.summary.get(key) for key in FIGURES},
+    }
+
+
+def _difference(whole: RowResult, result: RowResult) -> dict[str, Any]:
+    assert whole.folder is not None
+    assert result.folder is not None
+    found = compare([read_run(whole.folder), read_run(result.folder)], common=True)
+    (pair,) = found["comparisons"]
+    left_out = sorted({clip for clips in found["left_out"].values() for clip in clips})
+    return {
+        "difference": pair["difference_subject_mean"],
+        "p": pair["permutation"]["p"],
+        "smallest_p": pair["permutation"]["smallest_p"],
+        "clips_compared": found["clips"],
+        "subjects_compared": found["subjects"],
+        "left_out": few(left_out) if left_out else "",
+        "better_for": sum(row["difference"] > 0 for row in pair["per_subject"]),
+        "worse_for": sum(row["difference"] < 0 for row in pair["per_subject"]),
+    }
+
+
+def _correct(rows: Sequence[dict[str, Any]], *, all_count: bool) -> None:
+    counted = [row for row in rows if all_count or row["p"] is not None]
+    adjusted = holm([1.0 if row["p"] is None else row["p"] for row in counted])
+    for row, p in zip(counted, adjusted, strict=True):
+        row["p_holm"] = None if row["p"] is None else p
+        row["family_size"] = len(counted)
+
+
+def conclusion(row: Mapping[str, Any]) -> str:
+    """Return one sentence or two: what can and cannot be concluded from a row."""
+    if row["status"] != DONE_ROW:
+        return f"Nothing: {row['status']} ({row['reason']})."
+    if row["row"] == WHOLE:
+        return "What the others are compared with; by itself it says nothing of its parts."
+    if row["same_as"] == WHOLE:
+        return "Nothing: the whole system is configured so already."
+    if row["difference"] is None:
+        return "Nothing: the whole system is incomplete, and there is nothing to compare with."
+    return " ".join([_found(row), *_beside(row)])
+
+
+def _found(row: Mapping[str, Any]) -> str:
+    difference, subjects = row["difference"], row["subjects_compared"]
+    low, high = difference["low"], difference["high"]
+    if low is None or low == high:
+        return (
+            f"Nothing for people in general: {subjects} subjects, all alike, give no interval."
+            if subjects > 1
+            else "Nothing for people in general: there is one subject."
+        )
+    span = f"{100 * low:+.1f} to {100 * high:+.1f} points"
+    shown = row["p_holm"] <= LEVEL and not low <= 0 <= high
+    if shown:
+        verb = "higher" if difference["value"] > 0 else "lower"
+        return (
+            f"On new people like these {subjects} its accuracy is {verb} than the whole system's "
+            f"({span}, Holm's p {row['p_holm']:.3g} among {row['family_size']})."
+        )
+    text = (
+        f"No difference is shown, and none is ruled out within {span} ({subjects} subjects, Holm's "
+        f"p {row['p_holm']:.3g} among {row['family_size']})."
+    )
+    if row["smallest_p"] * row["family_size"] > LEVEL:
+        text += (
+            f" So few people could show none: the smallest p possible is {row['smallest_p']:.3g}, "
+            "before correction."
+        )
+    return text
+
+
+def _beside(row: Mapping[str, Any]) -> list[str]:
+    told = []
+    if row["family"] == EXPLORATORY:
+        told.append("Not among the differences declared beforehand: a hint, to be tested anew.")
+    if row["left_out"]:
+        told.append(f"On the clips that both tested: {row['left_out']} left out.")
+    if row["same_as"]:
+        told.append(f"The very settings of the row {row['same_as']}.")
+    told += [f"But {warning}." for warning in row["protocol_warnings"] or ()]
+    return told

@@ -1,0 +1,206 @@
+"""The rows of an ablation, one study after another in one session: what they share is made once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.ablating.combined import combine_rows
+from harness.ablating.config import WHOLE, AblateConfig
+from harness.ablating.rows import Row
+from harness.aggregate import Judged
+from harness.config import StudyConfig, config_digest
+from harness.leakage import LeakError
+from harness.ledger import DONE, Ledger
+from harness.page.attempt import draw
+from harness.plan import Plan
+from harness.plan_file import read_plan
+from harness.preparation import Preparations
+from harness.study_run import Group, run_study
+from harness.tracking import tracking_uri
+from pipelines.config import resolve
+from pipelines.errors import UsageError
+from pipelines.progress import Reporter
+from pipelines.session import check_trial_fits, ray_session
+from pipelines.storage import digest_of, require_folder
+
+DONE_ROW, INCOMPLETE, NOT_RUN = "done", "incomplete", "not run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowResult:
+    """What came of a row."""
+
+    row: Row
+    status: str
+    reason: str = ""
+    """Why it was not run, or what is missing."""
+    folder: Path | None = None
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    parameters: int = 0
+    """Of all networks of one split."""
+    seconds: float = 0.0
+    """That all splits took to train and to predict, one after another."""
+    same_as: str = ""
+    """Another row of the very same settings, whose results these are."""
+
+
+def run_rows(
+    config: AblateConfig, rows: Sequence[Row], reporter: Reporter, *, verbose: bool
+) -> tuple[Path, list[RowResult]]:
+    """Run every row that can be; return the folder and what came of each, in their order.
+
+    Raises:
+        UsageError: the whole system's own settings are wrong; no row has been run.
+        LeakError: a guard found a leak: the ablation must not go on.
+    """
+    require_folder("paths.runs", config.paths.runs)
+    with ray_session(config.cluster, verbose=verbose) as place:
+        check_trial_fits(config.cluster, place)
+        reporter.line(f"running on {place}")
+        folder = folder_of(config)
+        run = _Run(config, folder, Preparations(place, reporter), quiet=reporter.quiet)
+        for number, row in enumerate(rows, 1):
+            reporter.line(f"row {number} of {len(rows)}: {row.told.title}")
+            run.add(row, verbose=verbose)
+    return folder, list(run.results.values())
+
+
+def folder_of(config: AblateConfig) -> Path:
+    """Return the folder: named by what the whole system is, so that rows can be added to it."""
+    whole = config.of_study()
+    resolve(whole)
+    digest = digest_of([config_digest(whole), config.corpus])[:8]
+    name = config.name or f"{config.kind}-{config.corpus.name}-{digest}"
+    return Path(config.paths.runs).absolute() / name
+
+
+class _Run:
+    def __init__(
+        self, config: AblateConfig, folder: Path, preparations: Preparations, *, quiet: bool
+    ) -> None:
+        self.config, self.folder, self.preparations = config, folder, preparations
+        self.quiet = quiet
+        self.results: dict[str, RowResult] = {}
+        self._by_digest: dict[str, str] = {}
+
+    def add(self, row: Row, *, verbose: bool) -> None:
+        """Run a row, unless it can't be: then it says why, and the others go on."""
+        try:
+            result = self._combined(row) if row.config is None else self._study(row, verbose)
+        except LeakError:
+            raise
+        except UsageError as error:
+            if row.name == WHOLE:
+                raise
+            result = RowResult(row=row, status=NOT_RUN, reason=str(error))
+        self.results[row.name] = result
+
+    @property
+    def whole(self) -> RowResult:
+        """The row that all others are compared with."""
+        return self.results[WHOLE]
+
+    @property
+    def plan(self) -> Plan | None:
+        """The whole system's splits, which every row has."""
+        folder = self.folder / WHOLE
+        return read_plan(folder / "plan.json") if WHOLE in self.results else None
+
+    def _study(self, row: Row, verbose: bool) -> RowResult:
+        config = self._placed(row)
+        resolve(config)
+        digest = config_digest(config)
+        if digest in self._by_digest:
+            known = self.results[self._by_digest[digest]]
+            return RowResult(
+                row=row,
+                status=known.status,
+                reason=known.reason,
+                folder=known.folder,
+                summary=known.summary,
+                parameters=known.parameters,
+                seconds=known.seconds,
+                same_as=known.row.name,
+            )
+        # A reporter of its own: a study's seconds are those of its stages alone.
+        outcome = run_study(
+            config,
+            Reporter(quiet=self.quiet),
+            verbose=verbose,
+            group=Group(
+                preparations=self.preparations,
+                plan=self.plan,
+                tags={"ablation": self.folder.name, "row": row.name},
+            ),
+        )
+        self._by_digest[digest] = row.name
+        parameters, seconds = _cost(outcome.folder)
+        if outcome.tracker.problem:
+            self.preparations.reporter.warn(outcome.tracker.problem)
+        return RowResult(
+            row=row,
+            status=DONE_ROW if outcome.summary["complete"] else INCOMPLETE,
+            reason="; ".join(f["error"] for f in outcome.summary["splits_failed"]),
+            folder=outcome.folder,
+            summary=outcome.summary,
+            parameters=parameters,
+            seconds=seconds,
+        )
+
+    def _placed(self, row: Row) -> StudyConfig:
+        """Return a row's settings with its place below the ablation's folder."""
+        assert row.config is not None
+        config = row.config
+        # All rows go to one store, not each to one beside its folder.
+        config.tracking.uri = tracking_uri(config.tracking, Path(self.config.paths.runs))
+        config.paths.runs, config.name = str(self.folder), row.name
+        return config
+
+    def _combined(self, row: Row) -> RowResult:
+        sources = [self.results.get(name) for name in row.told.of]
+        for name, source in zip(row.told.of, sources, strict=True):
+            if source is None or source.status != DONE_ROW or source.folder is None:
+                reason = f"it is made of the row {name}, which is {source and source.status}"
+                return RowResult(row=row, status=NOT_RUN, reason=reason)
+        folder = self.folder / row.name
+        folders = [source.folder for source in sources if source and source.folder]
+        summary = combine_rows(folder, self._judged(row, folders), folders, row.told.combine)
+        draw(folder, self.preparations.reporter)
+        parameters = sum(source.parameters for source in sources if source)
+        return RowResult(
+            row=row, status=DONE_ROW, folder=folder, summary=summary, parameters=parameters
+        )
+
+    def _judged(self, row: Row, folders: Sequence[Path]) -> Judged:
+        whole, plan = self.whole.summary, self.plan
+        assert self.whole.row.config is not None
+        assert plan is not None
+        data = self.preparations.of(self.whole.row.config).data
+        made = f"made of the predictions of {' and '.join(row.told.of)} ({row.told.combine})"
+        kept = [text for text in whole["warnings"] if not text.startswith("split ")]
+        return Judged(
+            plan=plan,
+            protocol=whole["protocol"],
+            corpus=whole["corpus"],
+            clips=data.clips,
+            classes=whole["classes"],
+            predicts="segment",
+            digests={
+                "config_digest": digest_of([row.told.combine, [str(f.name) for f in folders]]),
+                "data_digest": whole["data_digest"],
+            },
+            warnings=[*kept, f"{made}: nothing was trained for it"],
+            sentence_overlap=whole["sentence_overlap"],
+        )
+
+
+def _cost(folder: Path) -> tuple[int, float]:
+    """Return parameters of a split's networks, and seconds that all splits took."""
+    ledger = Ledger(folder / "splits")
+    entries = [ledger.entry(split.split_id) for split in read_plan(folder / "plan.json").splits]
+    done = [entry for entry in entries if entry is not None and entry.status == DONE]
+    parameters = max((sum(entry.parameters.values()) for entry in done), default=0)
+    return parameters, sum(sum(entry.seconds.values()) for entry in done)
