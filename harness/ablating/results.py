@@ -51,8 +51,8 @@ def told_rows(results: Sequence[RowResult], family: Sequence[str]) -> list[dict[
         both_done = whole.status == DONE_ROW and result.status == DONE_ROW
         if both_done and result.same_as != WHOLE:
             row |= _difference(whole, result)
-    for name in (DECLARED, EXPLORATORY):
-        _correct([row for row in rows[1:] if row["family"] == name], all_count=name == DECLARED)
+    _correct([row for row in rows[1:] if row["family"] == DECLARED], len(family))
+    _correct([row for row in rows[1:] if row["family"] == EXPLORATORY])
     for row in rows:
         row["conclusion"] = conclusion(row)
     return rows
@@ -98,12 +98,13 @@ def _difference(whole: RowResult, result: RowResult) -> dict[str, Any]:
     }
 
 
-def _correct(rows: Sequence[dict[str, Any]], *, all_count: bool) -> None:
-    counted = [row for row in rows if all_count or row["p"] is not None]
-    adjusted = holm([1.0 if row["p"] is None else row["p"] for row in counted])
-    for row, p in zip(counted, adjusted, strict=True):
-        row["p_holm"] = None if row["p"] is None else p
-        row["family_size"] = len(counted)
+def _correct(rows: Sequence[dict[str, Any]], declared: int = 0) -> None:
+    """Correct the p-values there are; what was declared and has none counts as the weakest."""
+    tested = [row for row in rows if row["p"] is not None]
+    size = max(declared, len(tested))
+    adjusted = holm([row["p"] for row in tested] + [1.0] * (size - len(tested)))
+    for row, p in zip(tested, adjusted, strict=False):
+        row["p_holm"], row["family_size"] = p, size
 
 
 def conclusion(row: Mapping[str, Any]) -> str:

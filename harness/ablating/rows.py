@@ -22,6 +22,8 @@ class Row:
     """None where predictions of other rows are combined."""
     changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     """Setting -> its value in the whole system, and here."""
+    problem: str = ""
+    """Why there is no such system: ImageNet's weights of a network of one's own."""
 
 
 def rows_of(config: AblateConfig, overrides: Sequence[str]) -> list[Row]:
@@ -32,7 +34,7 @@ def rows_of(config: AblateConfig, overrides: Sequence[str]) -> list[Row]:
         overrides: as the command was told; a row's own come after them.
 
     Raises:
-        UsageError: a row's settings can't be composed, or change what the row does not name.
+        UsageError: a row changes what it does not name.
     """
     whole = config.of_study()
     rows = [Row(name=WHOLE, told=RowConfig(title="the whole system"), config=whole)]
@@ -43,7 +45,8 @@ def rows_of(config: AblateConfig, overrides: Sequence[str]) -> list[Row]:
         try:
             own = compose_config("ablate", AblateConfig, [*overrides, *told.changes]).of_study()
         except UsageError as error:
-            raise UsageError(f"ablation.rows.{name}: {error}") from error
+            rows.append(Row(name=name, told=told, config=None, problem=str(error)))
+            continue
         changed = differences(whole, own)
         check_named(name, changed, told.changes)
         rows.append(Row(name=name, told=told, config=own, changed=changed))

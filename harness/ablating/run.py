@@ -20,8 +20,8 @@ from harness.plan_file import read_plan
 from harness.preparation import Preparations
 from harness.study_run import Group, run_study
 from harness.tracking import tracking_uri
-from pipelines.config import resolve
-from pipelines.errors import UsageError
+from pipelines.config import resolve, to_plain
+from pipelines.errors import UsageError, require
 from pipelines.progress import Reporter
 from pipelines.session import check_trial_fits, ray_session
 from pipelines.storage import digest_of, require_folder
@@ -72,7 +72,7 @@ def folder_of(config: AblateConfig) -> Path:
     """Return the folder: named by what the whole system is, so that rows can be added to it."""
     whole = config.of_study()
     resolve(whole)
-    digest = digest_of([config_digest(whole), config.corpus])[:8]
+    digest = digest_of([config_digest(whole), to_plain(config.corpus)])[:8]
     name = config.name or f"{config.kind}-{config.corpus.name}-{digest}"
     return Path(config.paths.runs).absolute() / name
 
@@ -89,6 +89,7 @@ class _Run:
     def add(self, row: Row, *, verbose: bool) -> None:
         """Run a row, unless it can't be: then it says why, and the others go on."""
         try:
+            require(not row.problem, row.problem)
             result = self._combined(row) if row.config is None else self._study(row, verbose)
         except LeakError:
             raise
