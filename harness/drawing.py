@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,8 @@ STYLE: dict[Any, Any] = {
 }
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
+LETTERS = 72
+"""Of a line of small print below a figure."""
 LONGEST = 22
 """Characters of a label in a figure."""
 NO_DATES: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
@@ -59,6 +62,8 @@ class Drawing:
     name: str
     caption: str
     figure: Figure
+    caution: str = ""
+    """What must stand beside its numbers, in the files: on the page the caption says it."""
 
 
 @contextmanager
@@ -94,8 +99,13 @@ def room_for(labels: list[str]) -> float:
 def save(drawing: Drawing, folder: Path) -> None:
     """Write NAME.png and NAME.pdf."""
     folder.mkdir(parents=True, exist_ok=True)
+    space: dict[str, Any] = {}
+    if drawing.caution:
+        words = textwrap.fill(drawing.caution, LETTERS)
+        drawing.figure.text(0.02, 0, words, va="top", fontsize=7.5, weight="bold")
+        space = {"bbox_inches": "tight", "pad_inches": 0.06}
     for suffix, metadata in NO_DATES.items():
-        drawing.figure.savefig(folder / f"{drawing.name}.{suffix}", metadata=metadata)
+        drawing.figure.savefig(folder / f"{drawing.name}.{suffix}", metadata=metadata, **space)
 
 
 def inline_svg(drawing: Drawing) -> str:

@@ -54,6 +54,8 @@ def study_note(summary: Mapping[str, Any]) -> str:
     if "per_subject" not in summary:
         return ""
     lines = [_headline(summary), "", _of_what(summary), ""]
+    if "synthetic" in summary["corpus"].split():
+        lines.append("- drawn faces and synthesised voices: it says nothing about people")
     lines += [f"- {warning}" for warning in summary["warnings"]]
     lines += ["", "| subject | clips | accuracy | UAR |", "|---|---|---|---|"]
     lines += [

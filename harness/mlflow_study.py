@@ -18,13 +18,15 @@ from harness.ledger import DONE, Entry
 from harness.mlflow_pages import NOTE, experiment_tags, study_note
 from harness.plan import Split
 from pipelines.split_task import Row
-from pipelines.storage import exclusive
+from pipelines.storage import content_digest, digest_of, exclusive
 
 PARENT = "mlflow.parentRunId"
 METRICS_PER_CALL = 500
 """MLflow takes at most 1,000 metrics in one batch."""
 REQUEST_SECONDS = 10
 LONGEST_TAG, LONGEST_PARAMETER = 5000, 6000
+SENT = "sent"
+"""Tag: digest of a parent's figures and files, so that they are sent once."""
 
 Point = tuple[str, float, int]
 """Metric, value, step."""
@@ -123,6 +125,14 @@ class MlflowStudy:
             (f"seconds/{stage.replace(' ', '_')}", float(value), 0)
             for stage, value in summary["seconds"].items()
         ]
+        status = "FINISHED" if summary["complete"] else "FAILED"
+        held = self._client.get_run(self.parent).data
+        sent = digest_of([points, {str(path): _content(path) for path in artifacts}])
+        if held.tags.get(SENT) == sent:
+            self._client.set_terminated(self.parent, status=status)
+            return
+        # What is as it was stays: another point of it would be a curve where there is none.
+        points = [point for point in points if held.metrics.get(point[0]) != point[1]]
         now = int(time.time() * 1000)
         self._log(self.parent, points, lambda step: now)
         self._client.set_tag(self.parent, "complete", str(summary["complete"]).lower())
@@ -134,7 +144,7 @@ class MlflowStudy:
                 self._client.log_artifacts(self.parent, str(path), path.name)
             elif path.exists():
                 self._client.log_artifact(self.parent, str(path))
-        status = "FINISHED" if summary["complete"] else "FAILED"
+        self._client.set_tag(self.parent, SENT, sent)
         self._client.set_terminated(self.parent, status=status)
 
     def fail(self, error: str) -> None:
@@ -247,6 +257,14 @@ class MlflowStudy:
         ]
         for first in range(0, len(metrics), METRICS_PER_CALL):
             self._client.log_batch(run_id, metrics=metrics[first : first + METRICS_PER_CALL])
+
+
+def _content(path: Path) -> str:
+    """Return a digest of a file, or of all in a folder; empty where there is none."""
+    if not path.is_dir():
+        return content_digest(path) if path.exists() else ""
+    inside = sorted(each for each in path.rglob("*") if each.is_file())
+    return digest_of({str(each.relative_to(path)): content_digest(each) for each in inside})
 
 
 def curve_points(rows: Iterable[Mapping[str, Any]]) -> list[Point]:

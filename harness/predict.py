@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def extend(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "clips", metavar="CLIP", nargs="+", help="a media file, a folder of them, an address"
+            "clips", metavar="CLIP", nargs="*", help="a media file, a folder of them, an address"
         )
         parser.add_argument(
             "--model",

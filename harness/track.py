@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from harness.config import StudyConfig
 from harness.ledger import DONE, Ledger
 from harness.mlflow_study import StudyRecord
@@ -33,11 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folders = [Path(o) for o in options.overrides if "=" not in o or Path(o).is_dir()]
         settings = [o for o in options.overrides if Path(o) not in folders]
         require(bool(folders), "name the run folders to send, as in python -m harness.track runs/X")
-        config = compose_config("study", StudyConfig, settings)
+        told_here = compose_config("study", StudyConfig, settings).tracking
         status = 0
         told = []
         for folder in folders:
-            tracker = send(folder, config.tracking)
+            tracker = send(folder, as_recorded(folder, told_here, settings))
             told.append({"folder": str(folder), "uri": tracker.uri, "problem": tracker.problem})
             if tracker.problem is not None:
                 reporter.warn(tracker.problem)
@@ -59,6 +61,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments,
         lambda: describe_settings("study", StudyConfig),
     )
+
+
+def as_recorded(folder: Path, told: TrackingConfig, settings: Sequence[str]) -> TrackingConfig:
+    """Return where a study is sent: as its own command was told, unless this one says otherwise."""
+    recorded = folder / "config.yaml"
+    if not recorded.is_file():
+        return told
+    own = OmegaConf.to_container(OmegaConf.load(recorded))
+    kept = own.get("tracking", {}) if isinstance(own, dict) else {}
+    here = {setting.partition("=")[0].removeprefix("tracking.") for setting in settings}
+    names = [name for name in ("uri", "experiment") if kept.get(name) and name not in here]
+    return replace(told, **{name: kept[name] for name in names})
 
 
 def send(folder: Path, config: TrackingConfig) -> Tracker:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import queue
+import shlex
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,9 @@ from harness.mlflow_study import MlflowStudy, StudyRecord
 from harness.plan import Split
 from pipelines.errors import require
 from pipelines.split_task import Row
+
+LONGEST_REASON = 200
+"""Letters of an error that are told."""
 
 
 @dataclass
@@ -121,14 +126,12 @@ class Tracker:
             try:
                 job()
             except Exception as error:
-                reason = str(error).strip().splitlines() or [""]
+                reason = textwrap.shorten(str(error), LONGEST_REASON, placeholder=" ...")
                 # The first stays: the study may have ended, and said it.
-                self.problem = self.problem or self._told(
-                    f"{type(error).__name__}: {reason[0][:200]}"
-                )
+                self.problem = self.problem or self._told(f"{type(error).__name__}: {reason}")
 
     def _told(self, reason: str) -> str:
         return (
             f"MLflow at {self.uri} did not take this study ({reason}): its results are in the run "
-            f"folder, and python -m harness.track {self._folder} sends them"
+            f"folder, and python -m harness.track {shlex.quote(str(self._folder))} sends them"
         )

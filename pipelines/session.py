@@ -213,6 +213,8 @@ def check_trial_fits(config: ClusterConfig, place: Place) -> None:
 
 def quiet_libraries() -> None:
     """Silence what libraries say on stderr that is no concern of the user."""
+    # Read when MLflow is imported, which sets its loggers up anew.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", _QUIET["MLFLOW_LOGGING_LEVEL"])
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     for name in ("ray", "ray.data", "ray.tune", "mlflow", "alembic", "matplotlib"):

@@ -132,6 +132,8 @@ def check_sent(uri: str) -> None:
     assert parent.data.metrics["seconds/train"] == 2.5
     assert parent.data.tags["complete"] == "true"
     assert [told.dataset.digest for told in parent.inputs.dataset_inputs] == ["d0"]
+    for name in ("clip_accuracy", "seconds/train"):
+        assert len(client.get_metric_history(parent.info.run_id, name)) == 1
     told = parent.data.tags["mlflow.note.content"]
     assert told.startswith("**50.0 %** of a person's clips recognised, mean over subjects")
     assert "LOSO on made: 42 of 42 splits done, 84 of 84 clips used, 42 subjects" in told

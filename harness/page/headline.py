@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.page.cautions import marked_table
 from harness.page.run_folder import RunFolder
 from harness.page.tables import NOTE, PERCENT, Column, Table
 
@@ -14,6 +15,12 @@ OF_A_SPLIT = re.compile(r"split ([^:]+): (.*)", re.DOTALL)
 NO_WIDTH = 1e-9
 OURS = "harness"
 """`system` of a study whose models were trained here."""
+SYNTHETIC = "synthetic"
+"""`corpus` of a study whose clips were made here."""
+DRAWN = (
+    "drawn faces and synthesised voices: the figures show that the machinery works, and say "
+    "nothing about people"
+)
 NAMED = 3
 """Splits that a warning names."""
 
@@ -42,6 +49,8 @@ def headline_of(run: RunFolder) -> Headline:
     cautions = cautions_of(run)
     told = summary.get("warnings", ())
     others = [w for w in told if w not in cautions and not w.startswith("incomplete:")]
+    if SYNTHETIC in summary["corpus"].split():
+        others.insert(0, DRAWN)
     return Headline(
         title=f"{summary['protocol']} on {summary['corpus']}",
         number=f"{100 * summary['clip_accuracy_subject_mean']:.1f} %" if run.complete else "",
@@ -51,7 +60,7 @@ def headline_of(run: RunFolder) -> Headline:
         warnings=joined_by_split(others),
         facts=_facts(run),
         failures=[(row["split_id"], row["error"]) for row in summary.get("splits_failed", ())],
-        figures=_figures(run) if run.complete else None,
+        figures=marked_table(_figures(run), cautions) if run.complete else None,
     )
 
 

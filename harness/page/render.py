@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from harness.drawing import drawing_style, inline_svg, save
 from harness.page.attention import attention_section
+from harness.page.cautions import marked_section
 from harness.page.curves import curves_section
 from harness.page.groups import groups_section
 from harness.page.hardest import hardest_section
@@ -50,7 +51,7 @@ def write_page(folder: Path) -> Path:
     """
     run = read_run_folder(folder)
     with drawing_style():
-        head, sections = headline_of(run), sections_of(run)
+        head, sections = parts_of(run)
         page = page_html(head, sections, complete=run.complete)
         for drawing in (drawing for section in sections for drawing in section.drawings):
             save(drawing, folder / FIGURES)
@@ -66,12 +67,14 @@ def read_page(folder: Path) -> str:
     """Return the page of a run folder as HTML, and write nothing."""
     run = read_run_folder(folder)
     with drawing_style():
-        return page_html(headline_of(run), sections_of(run), complete=run.complete)
+        return page_html(*parts_of(run), complete=run.complete)
 
 
-def sections_of(run: RunFolder) -> list[Section]:
-    """Return the parts that this study gives something for, in the page's order."""
-    return [section for make in SECTIONS if (section := make(run)) is not None]
+def parts_of(run: RunFolder) -> tuple[Headline, list[Section]]:
+    """Return the head, and the parts that this study gives something for, in the page's order."""
+    head = headline_of(run)
+    found = [section for make in SECTIONS if (section := make(run)) is not None]
+    return head, [marked_section(section, head.cautions) for section in found]
 
 
 def page_html(head: Headline, sections: Sequence[Section], *, complete: bool) -> str:

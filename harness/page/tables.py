@@ -48,6 +48,8 @@ class Table:
     caption: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Any]]
+    caution: str = ""
+    """What must stand beside its numbers: the caption says it too, which CSV has not."""
     on_page: int | None = None
     """Rows that the page shows; None: all. The files hold all."""
 
@@ -57,12 +59,16 @@ class Table:
         return self.rows[: self.on_page]
 
     def csv(self) -> str:
-        """Return the table as CSV: shares of 0-1 with all their digits, empty for None."""
+        """Return the table as CSV: shares of 0-1 with all their digits, empty for None.
+
+        A caution is one more column.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([column.key for column in self.columns])
+        said = [self.caution] if self.caution else []
+        writer.writerow([column.key for column in self.columns] + ["warning"] * len(said))
         for row in self.rows:
-            writer.writerow([_raw(v, c) for v, c in zip(row, self.columns, strict=True)])
+            writer.writerow([_raw(v, c) for v, c in zip(row, self.columns, strict=True)] + said)
         return text.getvalue()
 
     def latex(self) -> str:
@@ -105,4 +111,7 @@ def cell(value: Any, column: Column) -> str:
 def _raw(value: Any, column: Column) -> Any:
     if value is None or value != value:
         return ""
-    return cell(value, column) if column.kind == VOTES else value
+    if column.kind == VOTES:
+        return cell(value, column)
+    # Sums of weights: a third three times is one.
+    return round(value, 9) if column.kind == COUNT and isinstance(value, float) else value

@@ -15,7 +15,7 @@ from harness.page.section import Section
 from harness.page.tables import COUNT, PERCENT, Column, Table
 
 EDGES = (0.0, 0.4, 0.6, 0.8, 1.0)
-BANDS = ("up to 40 %", "to 60 %", "to 80 %", "under 100 %", "all")
+BANDS = ("up to 40 %", "to 60 %", "to 80 %", "under 100 %", "100 %")
 """Share of a clip's segments that voted as the clip was decided."""
 
 
@@ -45,9 +45,11 @@ def votes_section(run: RunFolder) -> Section | None:
         if least == most
         else f"{least} to {most} ({clips.segments.median():.0f} in the median)"
     )
+    # Repeats and seeds test a clip several times, and its segments vote each time.
+    what = "votes" if clips.clip_id.duplicated().any() else "clips"
     text = [
         f"A clip's emotion is what most of its segments vote for. Clips had {had} segments.",
-        f"Ties: {len(ties)} of {len(clips)} ({100 * rate:.1f} %)"
+        f"Ties: {len(ties)} of {len(clips)} {what} ({100 * rate:.1f} %)"
         + (f", of which {int(ties.right.sum())} came out right" if len(ties) else "")
         + ". A tie goes to the tied emotion with the highest summed probability.",
     ]
@@ -57,7 +59,7 @@ def votes_section(run: RunFolder) -> Section | None:
             f"By the highest mean probability in place of the vote {100 * by_mean:.1f} % would be "
             f"right, by the vote {100 * by_vote:.1f} %."
         )
-    table = _table(clips)
+    table = _table(clips, what)
     return Section(
         anchor="votes",
         title="Votes and ties",
@@ -66,7 +68,7 @@ def votes_section(run: RunFolder) -> Section | None:
             Drawing(
                 "votes",
                 "How far the segments of a clip agreed, and whether the clip was right.",
-                _bars(table),
+                _bars(table, what),
             )
         ],
         tables=[table],
@@ -104,7 +106,7 @@ def agreement(run: RunFolder) -> pd.DataFrame:
     return clips.assign(right=clips.predicted == clips.emotion)
 
 
-def _table(clips: pd.DataFrame) -> Table:
+def _table(clips: pd.DataFrame, what: str) -> Table:
     band = np.where(
         clips.share == 1, len(EDGES) - 1, np.digitize(clips.share, EDGES, right=True) - 1
     )
@@ -115,10 +117,13 @@ def _table(clips: pd.DataFrame) -> Table:
         rows.append([name, len(right), int(right.sum()), int((~right).sum()), share])
     return Table(
         name="votes",
-        caption="Clips by the share of their segments that voted for the emotion decided on.",
+        caption="Clips by the share of their segments that voted for the emotion decided on."
+        if what == "clips"
+        else "Votes on clips, each time that they were tested, by the share of segments that voted "
+        "for the emotion decided on.",
         columns=[
             Column("agreement", "segments that agree"),
-            Column("clips", "clips", COUNT),
+            Column(what, what, COUNT),
             Column("right", "right", COUNT),
             Column("wrong", "wrong", COUNT),
             Column("accuracy", "right, %", PERCENT),
@@ -127,7 +132,7 @@ def _table(clips: pd.DataFrame) -> Table:
     )
 
 
-def _bars(table: Table) -> Figure:
+def _bars(table: Table, what: str) -> Figure:
     figure, axes = panel(2.3, left=0.55, top=0.3)
     right = np.array([row[2] for row in table.rows])
     wrong = np.array([row[3] for row in table.rows])
@@ -153,7 +158,7 @@ def _bars(table: Table) -> Figure:
                 fontsize=7.5,
             )
     axes.set_xticks(place, BANDS)
-    axes.set(xlabel="segments that voted as the clip was decided", ylabel="clips")
+    axes.set(xlabel="segments that voted as the clip was decided", ylabel=what)
     axes.set_ylim(0, 1.14 * (right + wrong).max())
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 0.98), ncols=2, borderaxespad=0.1)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from conftest import SmallStudy
@@ -105,7 +106,7 @@ def test_votes_are_counted_from_the_segments(usual: tuple[Path, dict[str, Any], 
     chosen = segments[[f"p_{name}" for name in EMOTIONS]].idxmax(axis=1).str.removeprefix("p_")
     unanimous = chosen.groupby(segments.clip_id).nunique() == 1
     bands = {row[0]: row for row in page.tables["votes"][1:]}
-    assert int(bands["all"][1]) == unanimous.sum()
+    assert int(bands["100 %"][1]) == unanimous.sum()
     assert sum(int(row[1]) for row in bands.values()) == len(unanimous)
     assert sum(int(row[2]) for row in bands.values()) == round(
         summary["clip_accuracy"] * len(unanimous)
@@ -223,21 +224,35 @@ def test_a_study_of_which_no_split_is_done_has_a_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("caution", "words"),
+    ("caution", "short", "words"),
     [
-        (SUBJECT_DEPENDENT, "the people tested were also trained on"),
-        (LEAKING, "demonstration only"),
+        (SUBJECT_DEPENDENT, "subject-dependent", "the people tested were also trained on"),
+        (LEAKING, "leaking: demonstration only", "demonstration only"),
     ],
 )
 def test_what_a_protocol_takes_away_stands_beside_the_number(
-    caution: str, words: str, tmp_path: Path
+    caution: str, short: str, words: str, tmp_path: Path
 ) -> None:
     made_study(tmp_path, protocol="10-fold", networks=())
     rewrite(tmp_path, protocol_warnings=[caution], warnings=[caution])
-    page = page_of(tmp_path)
+    page = Page(write_page(tmp_path).read_text(encoding="utf-8"))
     headline = page.source.index('id="headline"')
     assert words in page.source[headline : headline + 600]
-    assert page.text.count(words) == 1
+    assert page.text.count(caution) == 1
+    # What goes into a paper without the page says it too.
+    for name in ("headline", "confusion", "per_subject", "votes", "hardest_clips"):
+        table = pd.read_csv(tmp_path / "tables" / f"{name}.csv")
+        assert set(table["warning"]) == {short}
+        assert f"[{short}]" in (tmp_path / "tables" / f"{name}.tex").read_text().splitlines()[0]
+    plain = made_study(tmp_path / "plain", protocol="LOSO", networks=())
+    assert plain["complete"]
+    write_page(tmp_path / "plain")
+    for name in ("confusion.png", "subjects.png"):
+        taller, usual = (
+            plt.imread(folder / "figures" / name).shape[0]
+            for folder in (tmp_path, tmp_path / "plain")
+        )
+        assert taller > usual
     assert "were not trained on the people tested" not in page.text
     ours = page.tables["published"][1]
     assert caution.partition(":")[0] in ours[-1]
@@ -267,6 +282,14 @@ def test_how_many_sentences_were_known_is_told_where_the_corpus_knows_them(
     rewrite(tmp_path, sentence_overlap=overlap)
     said = "25.0 % of the test clips say what a training clip says too"
     assert (said in page_of(tmp_path).text) == (overlap == 0.25)
+
+
+def test_of_a_drawn_corpus_it_is_said_that_it_says_nothing_about_people(tmp_path: Path) -> None:
+    said = "say nothing about people"
+    made_study(tmp_path, networks=())
+    assert said not in page_of(tmp_path).text
+    rewrite(tmp_path, corpus="synthetic")
+    assert said in page_of(tmp_path).text
 
 
 def test_a_summary_of_an_earlier_version_has_a_page(tmp_path: Path) -> None:

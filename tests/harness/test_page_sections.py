@@ -73,6 +73,11 @@ def test_several_seeds_have_their_spread_and_each_clip_its_worst_result(tmp_path
     page = page_of(tmp_path)
     figures = {row[0]: row for row in page.tables["headline"]}
     assert figures["deviation between seeds"][1] == f"{100 * summary['seeds']['sd']:.1f}"
+    # Each clip's segments vote once a seed; its row of the confusion counts once.
+    votes = page.tables["votes"]
+    assert votes[0][1] == "votes"
+    assert sum(int(row[1]) for row in votes[1:]) == 3 * summary["clips"]
+    assert f"of {3 * summary['clips']} votes" in page.text
     rows = page.tables["hardest_clips"][1:]
     assert len({row[0] for row in rows}) == len(rows)
     assert all(row[7] == "3" and 1 <= int(row[6]) <= 3 for row in rows)

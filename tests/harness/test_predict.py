@@ -38,7 +38,8 @@ def seen(small_study: SmallStudy, tmp_path_factory: pytest.TempPathFactory) -> R
     (folder / "all" / "text.avi").write_text("this is no video\n")
     write_clip(folder / "all" / "silent.mp4", audio=None)
     write_clip(folder / "all" / "faceless.mp4")
-    arguments = ("all", "gone.mp4", "--model", str(model_of(small_study)), "--json")
+    (folder / "empty").mkdir()
+    arguments = ("all", "gone.mp4", "empty", "--model", str(model_of(small_study)), "--json")
     return run_module("harness.predict", *arguments, cwd=folder)
 
 
@@ -81,7 +82,7 @@ def test_votes_are_counted_as_in_the_study(small_study: SmallStudy, seen: Result
 def test_what_can_not_be_said_has_its_reason_and_the_others_go_on(seen: Result) -> None:
     assert seen.status == 1
     told = told_of(seen)
-    assert len(told) == 6 + 4
+    assert len(told) == 6 + 5
     reasons = {
         name: (clip["status"], clip["reason"])
         for name, clip in told.items()
@@ -92,6 +93,7 @@ def test_what_can_not_be_said_has_its_reason_and_the_others_go_on(seen: Result) 
         "silent": ("failed", "no_audio"),
         "faceless": ("dropped", "no_face"),
         "gone": ("failed", "missing_file"),
+        "empty": ("failed", "missing_file"),
     }
     assert seen.stderr == ""
 
@@ -101,7 +103,7 @@ def test_what_can_not_be_said_has_its_reason_and_the_others_go_on(seen: Result) 
     [
         (("a.avi", "--model", "nowhere"), r"--model \(nowhere\) is no folder that holds a model"),
         (("a.avi", "--model", "runs/small"), r"did you mean runs/small/models/loso-s01\?"),
-        (("runs", "--model", "{model}"), r"CLIP \(runs\) is a folder without a video"),
+        (("--model", "{model}"), "no CLIP is named: give media files, or folders of them"),
         (("a.avi", "--model", "{model}", "vad.floor_db=3"), "the model keeps its own settings"),
         (("a.avi", "--model", "{model}", "cluster.cpus=0"), "cluster.cpus"),
         (("a.avi", "b.avi", "--model", "{model}", "--timeline", "x.png"), "draws one clip"),

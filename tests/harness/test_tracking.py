@@ -38,6 +38,37 @@ def test_a_study_of_42_splits_is_sent_once_however_often(study: Path) -> None:
     assert of_children == 42 * (3 * EPOCHS + 3)
 
 
+def test_a_figure_that_changed_is_sent_again_and_no_other(study: Path) -> None:
+    for accuracy in (0.5, 0.25, 0.25):
+        summary = json.loads((study / "summary.json").read_text())
+        (study / "summary.json").write_text(json.dumps({**summary, "clip_accuracy": accuracy}))
+        tracker = send(study, TrackingConfig())
+        assert tracker.problem is None
+    parent, _, client = runs_in(tracker.uri)
+    of_figure = client.get_metric_history(parent.info.run_id, "clip_accuracy")
+    assert [point.value for point in of_figure] == [0.5, 0.25]
+    assert len(client.get_metric_history(parent.info.run_id, "uar")) == 1
+
+
+def test_a_study_is_sent_again_to_where_its_command_sent_it(
+    study: Path, tmp_path: Path, forked_commands: Any
+) -> None:
+    store = tmp_path / "else where" / "own.db"
+    store.parent.mkdir()
+    then = {"tracking": {"uri": f"sqlite:///{store}", "experiment": "paper"}}
+    (study / "config.yaml").write_text(json.dumps(then))
+    result = forked_commands.run("harness.track", str(study), cwd=tmp_path)
+    assert (result.status, result.stderr) == (0, "")
+    assert result.stdout == f"{study} is in MLflow at sqlite:///{store}\n"
+    other = f"tracking.uri=sqlite:///{tmp_path / 'other.db'}"
+    result = forked_commands.run("harness.track", str(study), other, cwd=tmp_path)
+    assert result.stdout == f"{study} is in MLflow at sqlite:///{tmp_path / 'other.db'}\n"
+    for place in (store, tmp_path / "other.db"):
+        with closing(sqlite3.connect(place)) as tables:
+            names = {name for (name,) in tables.execute("select name from experiments")}
+        assert "paper" in names
+
+
 def test_curves_arrive_while_a_split_is_trained_and_are_not_sent_again(study: Path) -> None:
     tracker = Tracker(TrackingConfig(), runs=study.parent, record=record())
     tracker.start()
