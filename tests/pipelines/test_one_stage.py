@@ -148,7 +148,8 @@ def naive_training(training: SplitTraining) -> None:
             rows = 1 if network.fusion.per_clip else SEGMENTS
             labels = torch.tensor([LABEL[clip.clip_id] for clip in clips for _ in range(rows)])
             adam.zero_grad()
-            cross_entropy(naive_scores(network, clips), labels, weight=weights).backward()
+            loss = cross_entropy(naive_scores(network, clips), labels, weight=weights)
+            loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
 
 
