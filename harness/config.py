@@ -15,6 +15,7 @@ from pipelines.model_files import ModelSettings
 from pipelines.networks.own import source_digest
 from pipelines.storage import content_digest, digest_of
 from pipelines.training import TRAINING_VERSION
+from pipelines.training_config import TWO_STAGES
 from pipelines.trunk_recipe import TrunkRecipe
 
 
@@ -31,6 +32,11 @@ class StudyConfig(PipelineConfig):
     def predicts(self) -> str:
         """Return what has one prediction: each `segment`, or the `clip` as a whole."""
         return self.fusion.predicts if self.model.fuses else "segment"
+
+    @property
+    def two_stages(self) -> bool:
+        """Whether the fusion is trained for itself, on what was trained before it."""
+        return self.model.fuses and self.training.stages == TWO_STAGES
 
     @property
     def standardises(self) -> bool:

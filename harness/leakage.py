@@ -65,22 +65,22 @@ def check_plan(
 
 
 def check_reads(
-    split: Split, reads: Mapping[str, Iterable[str]], *, fused: bool | None = None
+    split: Split, reads: Mapping[str, Iterable[str]], *, two_stages: bool | None = None
 ) -> None:
     """Check, after training, that each phase of a split read its own clips: all, and no other.
 
     Args:
         split: what was planned.
         reads: phase -> the clips that it read, of the ledger.
-        fused: whether the split has a second stage; None: it did not come to its end, and what it
-            has not read is not asked for.
+        two_stages: whether the split has a second stage; None: it did not come to its end, and
+            what it has not read is not asked for.
 
     Raises:
         LeakError: a phase that fits or chooses read a test clip, or a clip that was not its own;
             or the ledger does not say what a phase read.
     """
     allowed = allowed_reads(split.train, split.validation, split.test)
-    if fused is False:
+    if two_stages is False:
         for phase in (FIT_PHASES[1], CHOOSE_PHASES[1]):
             del allowed[phase]
     for phase, clip_ids in reads.items():
@@ -92,7 +92,7 @@ def check_reads(
                 f"split {split.split_id}: phase {phase} read {min(stray)}, which is not among its "
                 f"clips ({len(stray)} such in all)"
             )
-    for phase, own in allowed.items() if fused is not None else ():
+    for phase, own in allowed.items() if two_stages is not None else ():
         unread = own - set(reads.get(phase, ()))
         if unread:
             raise LeakError(

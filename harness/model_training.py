@@ -122,7 +122,7 @@ class Training:
             stage.say("")
         if not self.ledger.is_done(SPLIT, self.digest):
             raise StoppedError(f"the model could not be trained: {self.entry.error}")
-        check_reads(self.split, self.entry.reads, fused=self.config.model.fuses)
+        check_reads(self.split, self.entry.reads, two_stages=self.config.two_stages)
         check_fitted(self.split, self.entry.fitted, standardised=self.config.standardises)
 
     def log(self, reporter: Reporter) -> tuple[str | None, str | None]:

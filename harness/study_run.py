@@ -144,7 +144,7 @@ def run_study(
                 entry = study.ledger.entry(split.split_id)
                 if entry is not None and entry.status == DONE:
                     used = chosen[split.split_id].config
-                    check_reads(split, entry.reads, fused=used.model.fuses)
+                    check_reads(split, entry.reads, two_stages=used.two_stages)
                     check_fitted(split, entry.fitted, standardised=used.standardises)
         except LeakError as error:
             tracker.fail(str(error))

@@ -80,6 +80,7 @@ class PipelineConfig:
             f"name ({self.name}) must be of letters, digits and . _ = + - and start with a letter, "
             "digit or _: it names a folder",
         )
+        self.training.check_modalities(self.model.modalities)
         require(0 <= self.seed < 2**32, f"seed ({self.seed}) must be from 0 to {2**32 - 1}")
 
 
@@ -274,6 +275,6 @@ def describe_settings(primary: str, schema: type) -> str:
         value = OmegaConf.select(composed, key, default="")
         if key.startswith(f"{TEST_CORPUS}."):
             continue  # as those of corpus
-        if value == {} or not OmegaConf.is_config(value):
+        if value == {} or not OmegaConf.is_dict(value):
             lines.append(f"  {key}={'null' if value is None else value}")
     return "\n".join(lines)

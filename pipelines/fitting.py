@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pipelines.checkpoints import Checkpoints, State
+from pipelines.precision import at_least_single
 from pipelines.split_task import Row
 from pipelines.training_config import BEST, LAST
 
@@ -258,7 +259,7 @@ class _Run:
             torch.cuda.empty_cache()
 
     def _loss(self, scores: Tensor, labels: Tensor) -> Tensor:
-        scores, weights = _at_least_single(scores), self.settings.class_weights
+        scores, weights = at_least_single(scores), self.settings.class_weights
         weights = weights if weights is None else weights.to(scores.dtype)
         return cross_entropy(scores, labels, weight=weights, reduction="sum")
 
@@ -276,7 +277,7 @@ class _Run:
         for batch in batches:
 
             def score(part: Sequence[Any], of: Batch = batch) -> tuple[Tensor, Tensor]:
-                return _at_least_single(of.scores(part)), of.labels(part)
+                return at_least_single(of.scores(part)), of.labels(part)
 
             pairs += self._in_parts(batch.items, score)
         if not pairs:
@@ -333,11 +334,6 @@ class _Run:
 def _parts(items: Sequence[Any], size: int | None) -> Iterator[Sequence[Any]]:
     for start in range(0, len(items), size or max(1, len(items))):
         yield items[start : start + size] if size else items
-
-
-def _at_least_single(scores: Tensor) -> Tensor:
-    """Return scores in float32 or better: half precision is for matrix products alone."""
-    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def _rate_factor(schedule: str, done: int, epochs: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -35,3 +36,8 @@ def mixed(device: torch.device, precision: str) -> AbstractContextManager[object
     if dtype is None:
         return nullcontext()
     return torch.autocast(device.type, dtype=dtype)
+
+
+def at_least_single(values: Tensor) -> Tensor:
+    """Return values in float32 or better: half precision is for matrix products alone."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from pipelines.inputs import ClipTensors
 from pipelines.networks.backbone import ModelConfig
-from pipelines.networks.fusion import SegmentVectors
+from pipelines.networks.fusion import FusionConfig, FusionNetwork, SegmentVectors
 from pipelines.networks.pooling import resize_audio
 from pipelines.networks.recognisers import AudioNetwork, VisualNetwork
-from pipelines.precision import compute_type, mixed
+from pipelines.precision import at_least_single, compute_type, mixed
 from pipelines.split_task import seed_for
 from pipelines.training_config import TrainingConfig
 
@@ -73,13 +73,12 @@ class SegmentNetworks:
         """Return class scores [segments, classes] before the softmax, by one of the networks."""
         return self.networks[name].scores(self._vectors(name, clips))
 
-    @torch.no_grad()
     def segment_vectors(self, clips: Sequence[ClipTensors], *, states: bool) -> SegmentVectors:
-        """Return what the frozen networks make of all segments of some clips."""
+        """Return what both networks make of all segments of some clips, before their softmax."""
         numbers = [number for number, clip in enumerate(clips) for _ in range(clip.segments)]
         return SegmentVectors(
-            audio=self._vectors(AUDIO, clips).float(),
-            visual=self._vectors(VISUAL, clips, states=states).float(),
+            audio=at_least_single(self._vectors(AUDIO, clips)),
+            visual=at_least_single(self._vectors(VISUAL, clips, states=states)),
             clip=torch.tensor(numbers, device=self.device),
         )
 
@@ -111,3 +110,20 @@ class SegmentNetworks:
         if self.training.trunk == "full" and name == AUDIO:
             return resize_audio(inputs, self.model.audio_size)
         return inputs
+
+
+def build_fusion(
+    networks: SegmentNetworks, classes: int, config: FusionConfig, *, seed: int
+) -> FusionNetwork:
+    """Build the fusion of both networks' vectors, where these compute.
+
+    Args:
+        networks: with both modalities.
+        classes: how many.
+        config: which fusion.
+        seed: of its first weights.
+    """
+    torch.manual_seed(seed_for(seed, "fusion"))
+    return FusionNetwork(
+        networks.audio.feature_size, networks.visual.feature_size, classes, config
+    ).to(networks.device)

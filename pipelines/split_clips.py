@@ -73,6 +73,10 @@ class SplitClips:
         labels = [self.label_of[clip.clip_id] for clip in clips for _ in range(clip.segments)]
         return torch.tensor(labels, device=self.device)
 
+    def clip_labels(self, clips: Sequence[ClipTensors]) -> Tensor:
+        """Return one label a clip, [clips]."""
+        return torch.tensor([self.label_of[clip.clip_id] for clip in clips], device=self.device)
+
     def class_weights(self) -> Tensor:
         """Return the inverse share of each class among training segments, mean 1 over present."""
         counts = torch.zeros(len(self.classes), dtype=torch.float64)

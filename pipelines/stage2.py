@@ -10,9 +10,10 @@ from torch import Tensor
 
 from pipelines.fitting import Batch, Fit, Fitted, fit
 from pipelines.inputs import CHOOSE_PHASES, FIT_PHASES
-from pipelines.networks.fusion import FusionConfig, FusionNetwork, SegmentVectors
+from pipelines.networks.fusion import FusionConfig, SegmentVectors
+from pipelines.segment_networks import build_fusion
 from pipelines.split_clips import SplitClips
-from pipelines.split_task import seed_for, slices
+from pipelines.split_task import slices
 from pipelines.stage1 import Stage1
 from pipelines.training_config import TrainingConfig
 
@@ -25,10 +26,7 @@ class Stage2:
     ) -> None:
         self.clips, self.stage1 = clips, stage1
         self.training: TrainingConfig = stage1.training
-        torch.manual_seed(seed_for(seed, "fusion"))
-        self.network = FusionNetwork(
-            stage1.audio.feature_size, stage1.visual.feature_size, len(clips.classes), fusion
-        ).to(stage1.device)
+        self.network = build_fusion(stage1, len(clips.classes), fusion, seed=seed)
 
     def train(self, settings: Fit) -> Fitted:
         """Train the fusion network; stage 1 must be frozen."""
@@ -49,6 +47,7 @@ class Stage2:
             validation=lambda: [self._batch(held_out, range(len(held_out)))] if held_out else [],
         )
 
+    @torch.no_grad()
     def _segments(self, phase: str, clip_ids: Sequence[str]) -> _Segments:
         vectors, labels, sizes = [], [], []
         # Several clips at a time: reading the LSTM's weights takes longer than computing with them.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipelines.device import exact_device
 from pipelines.errors import require
@@ -26,12 +26,15 @@ from pipelines.networks.fusion import FusionNetwork
 from pipelines.networks.own import source_digest
 from pipelines.networks.pooling import resize_audio
 from pipelines.networks.weights import weights_digest
+from pipelines.one_stage import JOINT, JointNetwork
 from pipelines.precision import compute_type
 from pipelines.prediction import predict_segments
 from pipelines.records import ClipArrays
-from pipelines.segment_networks import SegmentNetworks
+from pipelines.segment_networks import SegmentNetworks, build_fusion
 from pipelines.split_task import SegmentPrediction
 from pipelines.standardise import Standardiser
+from pipelines.training import FUSION
+from pipelines.training_config import ONE_STAGE
 from pipelines.trunk_recipe import TrunkRecipe
 
 
@@ -58,17 +61,15 @@ class TrainedModel:
         self.networks = SegmentNetworks(
             classes, seed=0, model=settings.model, training=settings.training, device=self.device
         )
-        for name, network in self.networks.networks.items():
-            fill(network, _part(tensors, name), name)
         self.fusion: FusionNetwork | None = None
+        held: dict[str, nn.Module] = {**self.networks.networks}
         if settings.model.fuses:
-            self.fusion = FusionNetwork(
-                self.networks.audio.feature_size,
-                self.networks.visual.feature_size,
-                classes,
-                settings.fusion,
-            ).to(self.device)
-            fill(self.fusion, _part(tensors, "fusion"), "fusion")
+            self.fusion = build_fusion(self.networks, classes, settings.fusion, seed=0)
+            held[FUSION] = self.fusion
+            if settings.training.stages == ONE_STAGE:
+                held = {JOINT: JointNetwork(self.networks, self.fusion)}
+        for name, network in held.items():
+            fill(network, _part(tensors, name), name)
         self.standardiser: Standardiser | None = None
         if of_rows := _part(tensors, STANDARDISER):
             fitted_on = tuple(record.trained_on["train"])

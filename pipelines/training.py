@@ -1,7 +1,8 @@
-"""Two-stage training of one split, in plain torch (section 5: "we train our models in two phases").
+"""Training of one split, in plain torch (section 5: "we train our models in two phases").
 
 Stage 1 trains the audio network and the visual network, each with its own softmax. Stage 2 trains
-the attention fusion on their frozen features. After every epoch the networks are scored on the
+the attention fusion on their frozen features. With `training.stages=one` there is one network of
+all of them instead, and one training. After every epoch the networks are scored on the
 inner validation subject; the epoch with the lowest validation loss is kept, unless the last one is
 asked for. Test clips are opened when nothing is left to choose, and their labels never arrive here.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import nn
@@ -20,20 +22,20 @@ from pipelines.fitting import Fit, Fitted, HaltedError
 from pipelines.inputs import TEST_PHASE, Wall
 from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
-from pipelines.networks.fusion import FusionConfig
+from pipelines.networks.fusion import FusionConfig, FusionNetwork
+from pipelines.one_stage import JOINT, OneStage
 from pipelines.prediction import predict_segments
 from pipelines.segment_networks import AUDIO, VISUAL
 from pipelines.split_clips import SplitClips
 from pipelines.split_task import (
     Row,
-    SegmentPrediction,
     SplitResult,
     SplitTask,
     seed_for,
 )
 from pipelines.stage1 import Stage1
 from pipelines.stage2 import Stage2
-from pipelines.training_config import TrainingConfig
+from pipelines.training_config import ONE_STAGE, TrainingConfig
 
 TRAINING_VERSION = 2
 """Raised whenever the same clips and settings would give other predictions than before."""
@@ -64,14 +66,18 @@ class SplitTraining:
             task: the split: its clips, and the labels of those that it learns from.
             wall: the only way to its clips; with a frozen (part of a) trunk they come as features.
             model: networks of stage 1.
-            fusion: network of stage 2.
+            fusion: network that both of them feed.
             training: how; its precision is resolved.
             device: where.
             frozen_audio: makes features of standardised audio images, where both are asked for.
             checkpoints: where a killed training goes on.
             on_epoch: called after every epoch with its losses and accuracies.
             halts: asked after every epoch, with those of the network so far, whether to give up.
+
+        Raises:
+            UsageError: one stage is asked for, and there is nothing to fuse.
         """
+        training.check_modalities(model.modalities)
         self.task, self.wall = task, wall
         self.config, self.device = training, device
         self.checkpoints, self.on_epoch, self.halts = checkpoints, on_epoch, halts
@@ -86,7 +92,10 @@ class SplitTraining:
             self.clips, seed=task.seed, model=model, training=training, device=device
         )
         self.stage2: Stage2 | None = None
-        if model.fuses:
+        self.one_stage: OneStage | None = None
+        if training.stages == ONE_STAGE:
+            self.one_stage = OneStage(self.clips, self.stage1, seed=task.seed, fusion=fusion)
+        elif model.fuses:
             self.stage2 = Stage2(self.clips, self.stage1, seed=task.seed, fusion=fusion)
         self.class_weights = self.clips.class_weights() if training.class_weights else None
         self.result = SplitResult(
@@ -110,13 +119,22 @@ class SplitTraining:
     @property
     def networks(self) -> dict[str, nn.Module]:
         """All networks of the split, by name, in the order in which they are trained."""
+        if self.one_stage is not None:
+            return {JOINT: self.one_stage.network}
         networks: dict[str, nn.Module] = {**self.stage1.networks}
         if self.stage2 is not None:
             networks[FUSION] = self.stage2.network
         return networks
 
+    @property
+    def fusion(self) -> FusionNetwork | None:
+        """The fusion network; None where there is one modality, whose network then predicts."""
+        if self.one_stage is not None:
+            return self.one_stage.network.fusion
+        return None if self.stage2 is None else self.stage2.network
+
     def run(self) -> SplitResult:
-        """Train both stages, freeze, predict the test segments; or give up where `halts` says so.
+        """Train all networks, freeze, predict the test segments; or give up where `halts` says so.
 
         Raises:
             FloatingPointError: a loss or a prediction is not finite.
@@ -139,20 +157,32 @@ class SplitTraining:
         return self.result
 
     def _run(self) -> None:
-        epochs = {AUDIO: self.config.audio_epochs, VISUAL: self.config.visual_epochs}
-        for name in self.stage1.networks:
+        for name, epochs, train in self._trainings():
             with self._timed(name):
-                self._note(name, self.stage1.train(name, self._fit(name, epochs[name])))
-        if self.stage2 is not None:
-            with self._timed(FUSION):
-                self._note(FUSION, self.stage2.train(self._fit(FUSION, self.config.fusion_epochs)))
+                self._note(name, train(self._fit(name, epochs)))
         self.wall.freeze()
         with self._timed("test"):
             for clip_id in self.task.test:
-                self.result.segments += self._predict(clip_id)
+                self.result.segments += predict_segments(
+                    self.stage1, self.fusion, self.clips.read(TEST_PHASE, clip_id)
+                )
+
+    def _trainings(self) -> Iterator[tuple[str, int, Callable[[Fit], Fitted]]]:
+        """Yield network, epochs and what trains it, one after the other."""
+        config = self.config
+        if self.one_stage is not None:
+            yield JOINT, config.joint_epochs, self.one_stage.train
+            return
+        epochs = {AUDIO: config.audio_epochs, VISUAL: config.visual_epochs}
+        for name in self.stage1.networks:
+            yield name, epochs[name], partial(self.stage1.train, name)
+        if self.stage2 is not None:
+            yield FUSION, config.fusion_epochs, self.stage2.train
 
     def _fit(self, name: str, epochs: int) -> Fit:
-        variation = self.stage1.variation.get(name)
+        variations = {**self.stage1.variation}
+        if self.one_stage is not None:
+            variations[JOINT] = self.one_stage.variation
         return Fit(
             name=name,
             epochs=epochs,
@@ -163,7 +193,7 @@ class SplitTraining:
             class_weights=self.class_weights,
             device=self.device,
             checkpoints=self.checkpoints,
-            generators=() if variation is None else (variation,),
+            generators=(variations[name],) if name in variations else (),
             reads=self.wall.reads,
             on_epoch=self.on_epoch,
             halts=self.halts,
@@ -179,10 +209,6 @@ class SplitTraining:
                 f"the {name} network ran out of memory on {self.device}: its batches went through "
                 f"in parts of {fitted.micro_batch}"
             )
-
-    def _predict(self, clip_id: str) -> list[SegmentPrediction]:
-        fusion = None if self.stage2 is None else self.stage2.network
-        return predict_segments(self.stage1, fusion, self.clips.read(TEST_PHASE, clip_id))
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

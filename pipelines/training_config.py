@@ -1,4 +1,4 @@
-"""Settings of the two-stage training."""
+"""Settings of the training."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from pipelines.mfcc import RESCALINGS
 from pipelines.precision import PRECISIONS
 
 TRUNKS = ("full", "fc", "frozen")
+TWO_STAGES, ONE_STAGE = "two", "one"
 BEST, LAST = "best", "last"
 
 
 @dataclass
 class TrainingConfig:
-    """How the two stages are trained."""
+    """How the networks are trained."""
 
+    stages: str = TWO_STAGES
+    """`two`: the audio and the visual network first, then the fusion on them frozen; `one`: all
+    together, end to end, by the fusion's loss alone."""
     trunk: str = "full"
-    """What of the trunks stage 1 trains: `full` all of it, `fc` the fully connected layers on
+    """What of the trunks is trained: `full` all of it, `fc` the fully connected layers on
     features of the last convolutions, `frozen` nothing: only what stands on the trunk."""
     precision: str = "auto"
     """Of the large matrix products: `float32`, `bfloat16` on float32 master weights, or `auto`:
@@ -29,15 +33,18 @@ class TrainingConfig:
     audio_epochs: int = 20
     visual_epochs: int = 8
     fusion_epochs: int = 40
+    joint_epochs: int = 20
+    """Of all networks together, with `stages=one`."""
     patience: int = 5
     """Epochs without a lower validation loss after which a network stops."""
     keep: str = BEST
     """Epoch that a network is left in: the `best` by validation loss, or the `last` of all epochs,
     where nothing is chosen and patience does not count."""
     clips_per_batch: int = 4
-    """Stage 1 goes by clips, so that each unique frame passes the trunk once."""
+    """Trunks go by clips, so that each unique frame passes them once: in stage 1, and with
+    `stages=one`."""
     segments_per_clip: int | None = None
-    """Segments that an epoch of stage 1 draws of each clip; unset: all."""
+    """Segments that an epoch by clips draws of each; unset: all."""
     segments_per_batch: int = 32
     """Of stage 2."""
     schedule: str = "constant"
@@ -54,6 +61,7 @@ class TrainingConfig:
     """A killed trial goes on from a state that is at most this old and an epoch more."""
 
     def __post_init__(self) -> None:
+        require_one_of("training.stages", self.stages, (TWO_STAGES, ONE_STAGE))
         require_one_of("training.trunk", self.trunk, TRUNKS)
         require_one_of("training.precision", self.precision, PRECISIONS)
         require_one_of("training.keep", self.keep, (BEST, LAST))
@@ -63,6 +71,7 @@ class TrainingConfig:
             "audio_epochs",
             "visual_epochs",
             "fusion_epochs",
+            "joint_epochs",
             "patience",
             "clips_per_batch",
             "segments_per_batch",
@@ -83,4 +92,20 @@ class TrainingConfig:
         require(
             self.checkpoint_seconds >= 0,
             f"training.checkpoint_seconds ({self.checkpoint_seconds}) must be 0 or more",
+        )
+
+    def check_modalities(self, modalities: str) -> None:
+        """Refuse to train in one stage what has nothing to fuse.
+
+        Args:
+            modalities: of the networks, `model.modalities`.
+
+        Raises:
+            UsageError: so it is.
+        """
+        require(
+            self.stages != ONE_STAGE or modalities == "both",
+            f"training.stages ({self.stages}) trains by the loss of the fusion, and with "
+            f"model.modalities ({modalities}) there is none: use training.stages={TWO_STAGES}, or "
+            "model.modalities=both",
         )

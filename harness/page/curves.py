@@ -1,4 +1,4 @@
-"""How the networks learned: both stages, each split and their mean."""
+"""How the networks learned: all stages, each split and their mean."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from harness.page.section import Section
 from harness.page.tables import COUNT, PERCENT, Column, Table
 
 STAGES = {"audio": 1, "visual": 1, "fusion": 2}
+JOINT = "joint"
+"""Of a training in one stage, which has no number."""
 PARTS = {"train": ("-", INK, LIGHT), "validation": ("--", ACCENT, SOFT)}
 """Part -> line style, colour of the mean, colour of single splits."""
 AS_PIXELS = 20
@@ -49,7 +51,7 @@ def curves_section(run: RunFolder) -> Section | None:
         drawings=[
             Drawing(
                 f"curves_{name}",
-                f"Stage {STAGES.get(name, '?')}, {name} network: {count} splits.",
+                f"{_stage(name)}, {name} network: {count} splits.",
                 _figure(table[table.network == name]),
             )
             for name in networks
@@ -57,6 +59,10 @@ def curves_section(run: RunFolder) -> Section | None:
         ],
         tables=[_chosen(run, networks, table)],
     )
+
+
+def _stage(network: str) -> str:
+    return "One stage" if network == JOINT else f"Stage {STAGES.get(network, '?')}"
 
 
 def _figure(curves: pd.DataFrame) -> Figure:

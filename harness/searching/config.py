@@ -9,12 +9,13 @@ from typing import Any
 from harness.config import StudyConfig
 from pipelines.config import register_schema, to_plain
 from pipelines.errors import require, require_one_of
+from pipelines.one_stage import JOINT
 from pipelines.segment_networks import AUDIO, VISUAL
 from pipelines.training import FUSION
 
 METRICS = ("uar", "accuracy")
-NETWORKS = (AUDIO, VISUAL, FUSION)
-"""In the order in which they are trained."""
+NETWORKS = (AUDIO, VISUAL, FUSION, JOINT)
+"""In the order in which they are trained; the last one in place of the others."""
 
 
 @dataclass
@@ -26,8 +27,8 @@ class HalvingConfig:
     least: int = 8
     """Trials of earlier rounds that must have come to their end before any is given up."""
     rungs: dict[str, list[int]] = field(default_factory=dict)
-    """Network (audio, visual, fusion) -> epochs after which its validation loss is compared; empty:
-    every trial comes to its end."""
+    """Network (audio, visual, fusion; joint with training.stages=one) -> epochs after which its
+    validation loss is compared; empty: every trial comes to its end."""
 
     def __post_init__(self) -> None:
         require(self.eta >= 2, f"search.halving.eta ({self.eta}) must be at least 2")

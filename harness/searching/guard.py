@@ -61,8 +61,8 @@ def check_inner_reads(outer: Split, inner: Split, entry: Entry) -> None:
             stray = set(clip_ids) - set(outer.development)
             _refuse(where, f"{phase}: clip", stray, "is not of its outer split's development")
     # A trial that was given up has not read everything.
-    fused = FUSION in entry.parameters if entry.status == DONE else None
-    check_reads(inner, entry.reads, fused=fused)
+    two_stages = FUSION in entry.parameters if entry.status == DONE else None
+    check_reads(inner, entry.reads, two_stages=two_stages)
     check_fitted(inner, entry.fitted)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -25,7 +26,10 @@ class FusionConfig:
     """Both modalities are projected to this size; 0 projects only where their sizes differ, and
     then to the smaller one."""
     dropout: float = 0.5
-    """On the features that enter and on q before the softmax."""
+    """On the features that enter, on q, and on what each hidden layer makes of it."""
+    hidden: list[int] = field(default_factory=list)
+    """Widths of fully connected layers between q and the output; empty: there are none. Two of them
+    and `concat` are the fusion network of Zhang et al. 2016."""
 
     def __post_init__(self) -> None:
         require_one_of("fusion.attend_over", self.attend_over, tuple(COMBINATIONS))
@@ -36,6 +40,11 @@ class FusionConfig:
         require(self.common_size >= 0, f"fusion.common_size ({self.common_size}) must be 0 or more")
         require(
             0.0 <= self.dropout < 1.0, f"fusion.dropout ({self.dropout}) must be in [0, 1): try 0.5"
+        )
+        require(
+            all(width >= 1 for width in self.hidden),
+            f"fusion.hidden ({self.hidden}) must be widths of layers, each at least 1, as in "
+            "fusion.hidden=[512,128]",
         )
 
     @property
@@ -79,7 +88,14 @@ class Fused:
 
 
 class FusionNetwork(nn.Module):
-    """Both vectors to one size, their combination by attention, dropout, dense layer."""
+    """Both vectors to one size, their combination by attention, dropout, dense layers.
+
+    With d dropout and q [rows, fused_size] the combination, the layers of `fusion.hidden` make
+
+        h_0 = d(q);  h_i = d(max(0, W_i h_(i-1) + b_i)), i = 1 ... n;  scores = W h_n + b
+
+    where W_i has `fusion.hidden[i - 1]` rows; without any, scores = W d(q) + b.
+    """
 
     def __init__(
         self, audio_size: int, visual_size: int, classes: int, config: FusionConfig
@@ -93,11 +109,19 @@ class FusionNetwork(nn.Module):
         self.per_clip = self.combination.per_clip
         self.of_states = config.attend_over == "timesteps"
         self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(self.combination.fused_size, classes)
+        sizes = [self.combination.fused_size, *config.hidden]
+        # None draws no numbers and holds no tensors: it is as if these were not there.
+        self.hidden = nn.Sequential(
+            *(
+                nn.Sequential(nn.Linear(before, after), nn.ReLU(), nn.Dropout(config.dropout))
+                for before, after in pairwise(sizes)
+            )
+        )
+        self.output = nn.Linear(sizes[-1], classes)
 
     def forward(self, vectors: SegmentVectors) -> Fused:
         """Fuse the vectors of segments of one or more clips."""
         audio = self.audio_projection(self.dropout(vectors.audio))
         visual = self.visual_projection(self.dropout(vectors.visual))
         q, attention = self.combination(audio, visual, vectors.clip)
-        return Fused(self.output(self.dropout(q)), attention)
+        return Fused(self.output(self.hidden(self.dropout(q))), attention)

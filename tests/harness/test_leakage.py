@@ -57,7 +57,7 @@ def test_a_planted_leak_in_the_plan_is_named(split: Split, said: str) -> None:
         check(split)
 
 
-def test_a_recording_copied_under_another_subjects_name_is_refused_by_name() -> None:
+def test_a_recording_copied_under_another_subjects_name_is_retwo_stages_by_name() -> None:
     copied = {**CONTENTS, "c2": CONTENTS["a1"]}
     with pytest.raises(LeakError, match="a1 in training and c2 in test are the same recording"):
         check(CLEAN, contents=copied)
@@ -77,7 +77,7 @@ def sounding_alike(one: str, other: str) -> SameSound:
         ("c2", "a1", "a1 in training and c2 in test"),
     ],
 )
-def test_a_recording_in_two_files_in_two_parts_is_refused_by_name(
+def test_a_recording_in_two_files_in_two_parts_is_retwo_stages_by_name(
     one: str, other: str, said: str
 ) -> None:
     told = rf"split loso-c: {said} are the same recording in two files \(1.5 s of one sound\)"
@@ -101,7 +101,7 @@ def test_a_file_copied_many_times_is_caught_wherever_the_copies_stand() -> None:
         check_plan(plan, LOSO, subjects, contents, [])
 
 
-def test_a_recording_under_two_subjects_is_refused_even_where_both_are_trained_on() -> None:
+def test_a_recording_under_two_subjects_is_retwo_stages_even_where_both_are_trained_on() -> None:
     split = replace(CLEAN, train=("a1", "a2", "b1"), validation=())
     pair = [sounding_alike("a2", "b1")]
     with pytest.raises(LeakError, match=r"a2 \(subject a\) and b1 \(subject b\) are the same"):
@@ -134,37 +134,37 @@ PHASES = ["stage1_fit", "stage1_choose", "stage2_fit", "stage2_choose", "test"]
 
 def test_phases_that_read_all_their_own_clips_pass() -> None:
     assert sorted(READS) == sorted(PHASES)
-    check_reads(CLEAN, READS, fused=True)
-    check_reads(CLEAN, ONE_STAGE, fused=False)
+    check_reads(CLEAN, READS, two_stages=True)
+    check_reads(CLEAN, ONE_STAGE, two_stages=False)
 
 
 def test_without_a_validation_subject_nothing_is_chosen_by() -> None:
     split = replace(CLEAN, validation=())
     reads = {phase: ids for phase, ids in READS.items() if not phase.endswith("choose")}
-    check_reads(split, reads, fused=True)
+    check_reads(split, reads, two_stages=True)
 
 
 @pytest.mark.parametrize("phase", ["stage1_fit", "stage1_choose", "stage2_fit", "stage2_choose"])
 def test_a_phase_that_read_a_test_clip_is_caught(phase: str) -> None:
     with pytest.raises(LeakError, match=f"phase {phase} read c1"):
-        check_reads(CLEAN, {**READS, phase: [*READS[phase], "c1"]}, fused=True)
+        check_reads(CLEAN, {**READS, phase: [*READS[phase], "c1"]}, two_stages=True)
 
 
 def test_fitting_on_the_validation_subject_is_caught() -> None:
     with pytest.raises(LeakError, match="phase stage1_fit read b1"):
-        check_reads(CLEAN, {**READS, "stage1_fit": ["a1", "a2", "b1"]}, fused=True)
+        check_reads(CLEAN, {**READS, "stage1_fit": ["a1", "a2", "b1"]}, two_stages=True)
 
 
 def test_a_clip_of_no_part_of_the_split_is_caught() -> None:
     with pytest.raises(LeakError, match="phase test read z9"):
-        check_reads(CLEAN, {**READS, "test": ["c1", "c2", "z9"]}, fused=True)
+        check_reads(CLEAN, {**READS, "test": ["c1", "c2", "z9"]}, two_stages=True)
 
 
 def test_a_phase_nobody_declared_is_caught() -> None:
     with pytest.raises(LeakError, match="unknown phase calibration"):
-        check_reads(CLEAN, {**READS, "calibration": ["c1"]}, fused=True)
+        check_reads(CLEAN, {**READS, "calibration": ["c1"]}, two_stages=True)
     with pytest.raises(LeakError, match="unknown phase stage2_fit"):
-        check_reads(CLEAN, READS, fused=False)
+        check_reads(CLEAN, READS, two_stages=False)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -173,13 +173,13 @@ def test_a_phase_whose_reads_are_unknown_or_incomplete_is_caught(phase: str) -> 
     for reads in (gone, {**READS, phase: []}, {**READS, phase: READS[phase][1:]}):
         missing = min(set(READS[phase]) - set(reads.get(phase, ())))
         with pytest.raises(LeakError, match=f"does not say that phase {phase} read {missing}"):
-            check_reads(CLEAN, reads, fused=True)
+            check_reads(CLEAN, reads, two_stages=True)
 
 
 def test_a_ledger_without_any_reads_is_caught() -> None:
-    for fused in (True, False):
+    for two_stages in (True, False):
         with pytest.raises(LeakError, match=r"stage1_fit read a1 \(2 of its 2 clips are missing\)"):
-            check_reads(CLEAN, {}, fused=fused)
+            check_reads(CLEAN, {}, two_stages=two_stages)
 
 
 def test_a_normaliser_of_training_clips_passes_and_so_does_none() -> None:

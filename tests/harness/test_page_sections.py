@@ -60,6 +60,14 @@ def test_epochs_are_counted_over_splits(tmp_path: Path) -> None:
     ]
 
 
+def test_a_training_in_one_stage_has_its_curves(tmp_path: Path) -> None:
+    made_study(tmp_path, networks=("joint",))
+    page = page_of(tmp_path)
+    accuracy = f"{100 * (1 - 0.8 / 2**0.5):.1f}"
+    assert page.tables["epochs"][1:] == [["joint", "–", "3", "2", "2", "2", accuracy]]  # noqa: RUF001
+    assert "One stage, joint network: 3 splits." in page.by_id["curves"]
+
+
 def test_segments_dealt_out_to_several_splits_vote_together(tmp_path: Path) -> None:
     made_study(tmp_path, networks=())
     votes = page_of(tmp_path).tables["votes"]

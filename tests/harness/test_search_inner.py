@@ -153,6 +153,13 @@ def test_what_a_trial_read_beyond_the_development_clips_is_caught() -> None:
             LeakError, match=f"search of {OUTER.split_id}: trial001-inner1: {phase}"
         ):
             check_inner_reads(OUTER, split, planted)
+    # One network, of a training in one stage, has no second one to read for.
+    joint = {phase: honest[phase] for phase in ("stage1_fit", "stage1_choose", "test")}
+    check_inner_reads(OUTER, split, replace(entry(**joint), parameters={"joint": 1}))
+    with pytest.raises(LeakError, match="unknown phase stage2"):
+        check_inner_reads(OUTER, split, replace(entry(**honest), parameters={"joint": 1}))
+    with pytest.raises(LeakError, match="phase stage2_fit read"):
+        check_inner_reads(OUTER, split, entry(**joint))
     # Of the development, and still not for this phase.
     with pytest.raises(LeakError, match="phase stage1_fit read"):
         check_inner_reads(OUTER, split, entry(**{**honest, "stage1_fit": split.test}))

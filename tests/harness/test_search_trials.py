@@ -145,6 +145,13 @@ def test_rungs_are_settled_by_earlier_trials_and_not_before_there_are_enough() -
         Rung(network="fusion", epoch=1, most=2.0),
     )
     assert rungs_of([], settings, ended=3) == ()
+    joint = HalvingConfig(eta=2, least=3, rungs={"joint": [2, 1]})
+    assert joint.places == [("joint", 1), ("joint", 2)]
+    one_stage = [entry(DONE, curves("joint", 5.0, loss), ("joint",)) for loss in (4.0, 2.0, 3.0)]
+    assert rungs_of(one_stage, joint, ended=3) == (
+        Rung(network="joint", epoch=1, most=5.0),
+        Rung(network="joint", epoch=2, most=3.0),
+    )
 
 
 def test_a_training_halts_at_its_rung_and_nowhere_else() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harness.config import StudyConfig, config_digest
-from pipelines.config import compose_config
+from pipelines.config import compose_config, describe_settings
 from pipelines.errors import UsageError
 from pipelines.training import TRAINING_VERSION
 
@@ -65,6 +65,9 @@ def test_places_workers_limits_and_tracking_leave_the_digest_alone(override: str
         "model.temporal=lstm_mean",
         "model.modalities=audio",
         "fusion.attend_over=concat",
+        "fusion.hidden=[64]",
+        "training.stages=one",
+        "training.joint_epochs=9",
         "training.head_rate=0.01",
         "training.segments_per_clip=2",
         "training.class_weights=false",
@@ -122,6 +125,14 @@ def test_the_default_study_leaves_one_subject_out() -> None:
             "protocol.units=clip",
             r"^protocol\.units is not a setting: did you mean protocol\.unit\?$",
         ),
+        (
+            "fusion.hidden=[8,0]",
+            r"^fusion\.hidden \(\[8, 0\]\) must be widths of layers, each at least 1, as in "
+            r"fusion\.hidden=\[512,128\]$",
+        ),
+        ("fusion.hidden=[wide]", r"^fusion\.hidden \(\[wide\]\): "),
+        ("fusion.hidden=8", r"^fusion\.hidden \(8\): "),
+        ("training.stages=three", r"^training\.stages \(three\) must be one of: two, one$"),
         ("tracking.enabled=maybe", r"^tracking\.enabled \(maybe\): "),
     ],
 )
@@ -138,3 +149,21 @@ def test_without_fusion_nothing_fuses_the_segments_of_a_clip(
 ) -> None:
     overrides = ["fusion.attend_over=segments", f"model.modalities={modalities}"]
     assert compose_config("study", StudyConfig, overrides).predicts == predicts
+
+
+def test_one_modality_is_not_trained_in_one_stage() -> None:
+    with pytest.raises(
+        UsageError, match=r"^training\.stages \(one\) .*model\.modalities \(audio\)"
+    ):
+        compose("training.stages=one", "model.modalities=audio")
+    told = {
+        overrides: compose(*overrides).two_stages
+        for overrides in [(), ("training.stages=one",), ("model.modalities=audio",)]
+    }
+    assert list(told.values()) == [True, False, False]
+
+
+def test_layers_of_the_fusion_are_a_list_on_the_command_line() -> None:
+    assert compose("fusion.hidden=[512,128]").fusion.hidden == [512, 128]
+    assert compose().fusion.hidden == []
+    assert "  fusion.hidden=[]" in describe_settings("study", StudyConfig).splitlines()

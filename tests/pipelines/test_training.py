@@ -368,6 +368,15 @@ def test_every_way_to_attend_trains_and_predicts_each_segment(attend_over: str) 
             assert sum(s for s in shares if isinstance(s, float)) == pytest.approx(1.0)
 
 
+def test_in_one_stage_the_sound_is_found_too() -> None:
+    config = replace(SHORT, stages="one", joint_epochs=12, trunk_rate=1e-3)
+    result = training_of(config=config).run()
+    right = [segment.probabilities[label_of(segment.clip_id)] > 0.5 for segment in result.segments]
+    assert len(right) == len(clip_ids("s4")) * SEGMENTS
+    # By chance 22 of 24 come less than once in 50,000 times.
+    assert sum(right) >= 22
+
+
 def test_a_full_trunk_is_trained() -> None:
     training = training_of()
     before = {name: state(network) for name, network in training.networks.items()}
@@ -608,6 +617,8 @@ def test_concatenation_has_no_attention_to_tell() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"stages": "three"}, r"training\.stages \(three\) must be one of: two, one"),
+        ({"joint_epochs": 0}, r"training\.joint_epochs \(0\) must be at least 1"),
         ({"trunk": "half"}, r"training\.trunk \(half\) must be one of: full, fc, frozen"),
         ({"schedule": "linear"}, r"training\.schedule \(linear\) must be one of"),
         ({"keep": "first"}, r"training\.keep \(first\) must be one of: best, last"),

@@ -67,6 +67,49 @@ def test_both_modalities_are_brought_to_the_common_size(
 
 
 @pytest.mark.parametrize("attend_over", ALL)
+@pytest.mark.parametrize("widths", [[6], [7, 4]])
+def test_hidden_layers_are_those_of_a_plain_sequence(attend_over: str, widths: list[int]) -> None:
+    made = network(5, 5, attend_over=attend_over, hidden=widths, dropout=0.4)
+    given = vectors(attend_over, 5, 5)
+    size = made.combination.fused_size
+    layers: list[nn.Module] = [nn.Dropout(0.4)]
+    for width in widths:
+        layers += [nn.Linear(size, width), nn.ReLU(), nn.Dropout(0.4)]
+        size = width
+    plain = nn.Sequential(*layers, nn.Linear(size, 3)).double()
+    held = [*made.hidden.parameters(), *made.output.parameters()]
+    for parameter, value in zip(plain.parameters(), held, strict=True):
+        parameter.data.copy_(value)
+    for training in (False, True):
+        made.train(training)
+        plain.train(training)
+        torch.manual_seed(5)
+        ours = made(given)
+        torch.manual_seed(5)
+        audio, visual = made.dropout(given.audio), made.dropout(given.visual)
+        q, attention = made.combination(audio, visual, CLIP)
+        torch.testing.assert_close(ours.scores, plain(q), rtol=0, atol=1e-12)
+        assert list(ours.attention) == list(attention)
+
+
+@pytest.mark.parametrize("attend_over", ALL)
+def test_without_hidden_layers_the_output_is_drawn_next_and_nothing_else_is_held(
+    attend_over: str,
+) -> None:
+    torch.manual_seed(3)
+    made = FusionNetwork(5, 5, 3, FusionConfig(attend_over=attend_over, attention_size=4))
+    torch.manual_seed(3)
+    combination = COMBINATIONS[attend_over](5, 4)
+    output = nn.Linear(combination.fused_size, 3)
+    held = {
+        **{f"combination.{name}": value for name, value in combination.state_dict().items()},
+        **{f"output.{name}": value for name, value in output.state_dict().items()},
+    }
+    assert made.state_dict().keys() == held.keys()
+    assert all(torch.equal(value, held[name]) for name, value in made.state_dict().items())
+
+
+@pytest.mark.parametrize("attend_over", ALL)
 def test_equal_sizes_are_not_projected(attend_over: str) -> None:
     made, given = network(5, 5, attend_over=attend_over), vectors(attend_over, 5, 5)
     q, _ = made.combination(given.audio, given.visual, CLIP)
@@ -136,11 +179,15 @@ def test_single_precision_gives_the_same_to_a_millionth(attend_over: str) -> Non
         ),
         ({"attention_size": 0}, r"fusion\.attention_size \(0\) must be at least 1"),
         ({"common_size": -1}, r"fusion\.common_size \(-1\) must be 0 or more"),
+        (
+            {"hidden": [64, 0]},
+            r"fusion\.hidden \(\[64, 0\]\) must be widths of layers, each at least 1",
+        ),
         ({"dropout": 1.0}, r"fusion\.dropout \(1\.0\) must be in"),
     ],
 )
 def test_fusion_settings_out_of_range_are_refused_by_name(
-    settings: dict[str, str | float], message: str
+    settings: dict[str, str | float | list[int]], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
         FusionConfig(**settings)  # type: ignore[arg-type]
