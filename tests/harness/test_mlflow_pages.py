@@ -46,7 +46,7 @@ def test_an_incomplete_study_has_no_number(summary: dict[str, Any]) -> None:
 def test_what_somebody_wrote_above_the_list_stays(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     client = MlflowClient(uri)
-    experiment = client.create_experiment("emotion")
+    experiment = client.create_experiment("emotion", (tmp_path / "files").as_uri())
     client.set_experiment_tag(experiment, NOTE, "ours")
     assert send(write_study(tmp_path), TrackingConfig()).problem is None
     check_sent(uri)
