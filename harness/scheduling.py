@@ -87,6 +87,7 @@ class Job:
                 model=self.config.model,
                 fusion=self.config.fusion,
                 training=self.config.training,
+                rival=self.config.rival,
                 frozen_audio=self.frozen_audio,
                 threads=self.config.cluster.trial_cpus,
                 gpus=self.config.cluster.trial_gpus,

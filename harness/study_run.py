@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from harness import provenance
 from harness.aggregate import aggregate
-from harness.config import StudyConfig
+from harness.config import StudyConfig, check_rival
 from harness.corpora import StudyCorpora
 from harness.divisions import check_divisible
 from harness.leakage import LeakError, check_fitted, check_reads
@@ -60,6 +60,7 @@ def opened(
         UsageError: the request itself is wrong; nothing has been trained.
     """
     resolve(config)
+    check_rival(config)
     if config.protocol.plan is not None:
         read_plan(Path(config.protocol.plan))
     corpora = StudyCorpora(config)
@@ -108,8 +109,13 @@ def run_study(
                 entry = study.ledger.entry(split.split_id)
                 if entry is not None and entry.status == DONE:
                     used = chosen[split.split_id].config
-                    check_reads(split, entry.reads, fused=used.model.fuses)
-                    check_fitted(split, entry.fitted, standardised=used.standardises)
+                    check_reads(split, entry.reads, fused=used.has_stage2)
+                    check_fitted(
+                        split,
+                        entry.fitted,
+                        standardised=used.standardises,
+                        rival=used.rival.is_set,
+                    )
         except LeakError as error:
             tracker.fail(str(error))
             raise

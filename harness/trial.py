@@ -11,9 +11,9 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from pipelines.model_files import ModelSettings, is_model, save_model
 from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
 from pipelines.networks.fusion import FusionConfig
+from pipelines.rivals.config import RivalConfig
 from pipelines.split_task import Row, SplitTask
 from pipelines.storage import digest_of, write_json
 from pipelines.training import SplitTraining
@@ -88,6 +89,8 @@ class Trial:
     settings: dict[str, Any] = field(default_factory=dict)
     """Those that a search chose."""
     rungs: tuple[Rung, ...] = ()
+    rival: RivalConfig = field(default_factory=RivalConfig)
+    """Stands in the place of stage 2, or of all networks."""
     keeps: ModelSettings | None = None
     """Keep the trained networks, with these settings; None keeps nothing."""
 
@@ -130,6 +133,7 @@ class Trial:
                 "fusion": FusionConfig(**value["fusion"]),
                 "training": TrainingConfig(**value["training"]),
                 "frozen_audio": recipe,
+                "rival": RivalConfig(**value["rival"]),
                 "rungs": tuple(Rung(**rung) for rung in value["rungs"]),
                 "keeps": keeps and ModelSettings.from_plain(keeps, ModelConfig(**keeps["model"])),
             }
@@ -161,13 +165,14 @@ def run_split(trial: Trial, reports: _Reports) -> bool:
     task = trial.task
     cache, reader = _clips(trial.places, trial.training.cache_mb, device.type)
     reader.keys.update(trial.keys)
-    training = SplitTraining(
+    wall = Wall(
+        clips=cache,
+        allowed=allowed_reads(task.train_ids, task.validation_ids, task.test),
+        pieces=pieces_by_phase(task.pieces),
+    )
+    training = _training(trial)(
         task,
-        Wall(
-            clips=cache,
-            allowed=allowed_reads(task.train_ids, task.validation_ids, task.test),
-            pieces=pieces_by_phase(task.pieces),
-        ),
+        wall,
         model=trial.model,
         fusion=trial.fusion,
         training=trial.training,
@@ -192,6 +197,16 @@ def run_split(trial: Trial, reports: _Reports) -> bool:
     )
     shutil.rmtree(trial.checkpoints, ignore_errors=True)
     return not result.halted
+
+
+def _training(trial: Trial) -> Callable[..., SplitTraining]:
+    """Return what trains the split: our networks, or what has a rival in it."""
+    if not trial.rival.is_set:
+        return SplitTraining
+    # scikit-learn takes a second to import, for which no other trial is to wait.
+    from pipelines.rivals.feature_training import FeatureRivalTraining
+
+    return partial(FeatureRivalTraining, rival=trial.rival)
 
 
 class _Reports:

@@ -87,7 +87,7 @@ class SplitTraining:
         )
         self.stage2: Stage2 | None = None
         if model.fuses:
-            self.stage2 = Stage2(self.clips, self.stage1, seed=task.seed, fusion=fusion)
+            self.stage2 = self._build_stage2(fusion)
         self.class_weights = self.clips.class_weights() if training.class_weights else None
         self.result = SplitResult(
             segments=[],
@@ -143,13 +143,19 @@ class SplitTraining:
         for name in self.stage1.networks:
             with self._timed(name):
                 self._note(name, self.stage1.train(name, self._fit(name, epochs[name])))
-        if self.stage2 is not None:
-            with self._timed(FUSION):
-                self._note(FUSION, self.stage2.train(self._fit(FUSION, self.config.fusion_epochs)))
+        self._train_stage2()
         self.wall.freeze()
         with self._timed("test"):
             for clip_id in self.task.test:
                 self.result.segments += self._predict(clip_id)
+
+    def _build_stage2(self, fusion: FusionConfig) -> Stage2 | None:
+        return Stage2(self.clips, self.stage1, seed=self.task.seed, fusion=fusion)
+
+    def _train_stage2(self) -> None:
+        if self.stage2 is not None:
+            with self._timed(FUSION):
+                self._note(FUSION, self.stage2.train(self._fit(FUSION, self.config.fusion_epochs)))
 
     def _fit(self, name: str, epochs: int) -> Fit:
         variation = self.stage1.variation.get(name)
