@@ -14,7 +14,7 @@ from pipelines.errors import require
 from pipelines.faces import weights_digest
 from pipelines.model_files import ModelSettings
 from pipelines.networks.own import source_digest
-from pipelines.rivals.config import RIVALS_VERSION
+from pipelines.rivals.config import LEAST_COEFFICIENTS, RIVALS_VERSION
 from pipelines.storage import content_digest, digest_of
 from pipelines.training import TRAINING_VERSION
 from pipelines.trunk_recipe import TrunkRecipe
@@ -85,6 +85,12 @@ def check_rival(config: StudyConfig) -> None:
         not config.model.keep,
         f"model.keep (true) is for our networks: nothing of rival.kind={rival.kind} is kept for "
         "use; leave model.keep out",
+    )
+    require(
+        not rival.hears
+        or (config.mfcc.features == "mfcc" and config.mfcc.coefficients >= LEAST_COEFFICIENTS),
+        f"rival.kind ({rival.kind}) takes functionals of the first {LEAST_COEFFICIENTS} MFCC: "
+        f"leave mfcc.features at mfcc and mfcc.coefficients at {LEAST_COEFFICIENTS} or more",
     )
     require(
         rival.classical or config.model.fuses,

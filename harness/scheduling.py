@@ -88,6 +88,7 @@ class Job:
                 fusion=self.config.fusion,
                 training=self.config.training,
                 rival=self.config.rival,
+                frame_shift=self.config.mfcc.shift_frames,
                 frozen_audio=self.frozen_audio,
                 threads=self.config.cluster.trial_cpus,
                 gpus=self.config.cluster.trial_gpus,

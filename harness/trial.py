@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from ray import tune
@@ -26,6 +26,7 @@ from pipelines.checkpoints import Checkpoints
 from pipelines.clip_reading import ClipPlaces, ClipReader
 from pipelines.device import exact_device
 from pipelines.inputs import ClipCache, Wall, pieces_by_phase
+from pipelines.mfcc import MfccConfig
 from pipelines.model_files import ModelSettings, is_model, save_model
 from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
@@ -36,6 +37,9 @@ from pipelines.storage import digest_of, write_json
 from pipelines.training import SplitTraining
 from pipelines.training_config import TrainingConfig
 from pipelines.trunk_recipe import TrunkRecipe
+
+if TYPE_CHECKING:
+    from pipelines.rivals.classical_training import ClassicalTraining
 
 REPORT_SECONDS = 1.0
 """Between two reports to Tune, which handles each of them in the driver."""
@@ -91,6 +95,8 @@ class Trial:
     rungs: tuple[Rung, ...] = ()
     rival: RivalConfig = field(default_factory=RivalConfig)
     """Stands in the place of stage 2, or of all networks."""
+    frame_shift: int = MfccConfig.shift_frames
+    """Frames of sound from the start of one segment to that of the next."""
     keeps: ModelSettings | None = None
     """Keep the trained networks, with these settings; None keeps nothing."""
 
@@ -170,22 +176,10 @@ def run_split(trial: Trial, reports: _Reports) -> bool:
         allowed=allowed_reads(task.train_ids, task.validation_ids, task.test),
         pieces=pieces_by_phase(task.pieces),
     )
-    training = _training(trial)(
-        task,
-        wall,
-        model=trial.model,
-        fusion=trial.fusion,
-        training=trial.training,
-        device=device,
-        frozen_audio=_frozen(trial.frozen_audio) if trial.frozen_audio else None,
-        checkpoints=Checkpoints(
-            trial.checkpoints, trial.checkpoint_key, trial.training.checkpoint_seconds
-        ),
-        on_epoch=reports.note,
-        halts=lambda curves: any(rung.halts(curves) for rung in trial.rungs),
-    )
+    training = _training(trial, wall, device, reports)
     result = training.run()
     if trial.keeps is not None and not result.halted:
+        assert isinstance(training, SplitTraining)  # a rival is not kept: refused beforehand
         save_model(trial.kept_at, trial.keeps, training, study_digest=trial.study_digest)
     ledger.record(
         task,
@@ -199,14 +193,40 @@ def run_split(trial: Trial, reports: _Reports) -> bool:
     return not result.halted
 
 
-def _training(trial: Trial) -> Callable[..., SplitTraining]:
-    """Return what trains the split: our networks, or what has a rival in it."""
-    if not trial.rival.is_set:
-        return SplitTraining
-    # scikit-learn takes a second to import, for which no other trial is to wait.
-    from pipelines.rivals.feature_training import FeatureRivalTraining
+def _training(
+    trial: Trial, wall: Wall, device: torch.device, reports: _Reports
+) -> SplitTraining | ClassicalTraining:
+    """Return what trains the split: our networks, or what has a rival in their place."""
+    # scikit-learn takes a second to import, for which no trial without a rival is to wait.
+    if trial.rival.classical:
+        from pipelines.rivals.classical_training import ClassicalTraining
 
-    return partial(FeatureRivalTraining, rival=trial.rival)
+        return ClassicalTraining(
+            trial.task,
+            wall,
+            rival=trial.rival,
+            weighted=trial.training.class_weights,
+            frame_shift=trial.frame_shift,
+        )
+    build: Callable[..., SplitTraining] = SplitTraining
+    if trial.rival.is_set:
+        from pipelines.rivals.feature_training import FeatureRivalTraining
+
+        build = partial(FeatureRivalTraining, rival=trial.rival)
+    return build(
+        trial.task,
+        wall,
+        model=trial.model,
+        fusion=trial.fusion,
+        training=trial.training,
+        device=device,
+        frozen_audio=_frozen(trial.frozen_audio) if trial.frozen_audio else None,
+        checkpoints=Checkpoints(
+            trial.checkpoints, trial.checkpoint_key, trial.training.checkpoint_seconds
+        ),
+        on_epoch=reports.note,
+        halts=lambda curves: any(rung.halts(curves) for rung in trial.rungs),
+    )
 
 
 class _Reports:

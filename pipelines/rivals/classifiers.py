@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -40,7 +41,7 @@ ROWS_PER_BATCH = 32
 class Classifier:
     """Fitted models that vote by mean probability, behind a scale; most often there is one."""
 
-    scaler: StandardScaler
+    scaler: StandardScaler | ColumnTransformer
     models: tuple[Any, ...]
     classes: int
     fitted_on: list[str]
@@ -91,6 +92,7 @@ def choose_classifier(
     classes: int,
     weighted: bool,
     seed: int,
+    blocks: Sequence[int] = (),
 ) -> Classifier:
     """Fit a rival's classifier for each strength; keep the one best on the inner validation rows.
 
@@ -101,8 +103,10 @@ def choose_classifier(
         classes: how many there are.
         weighted: weigh each class by the inverse of its share of the training rows.
         seed: of the split.
+        blocks: sizes of the sets of columns that count alike in distances, however many columns
+            each has; empty: all columns count alike.
     """
-    scaler = StandardScaler()
+    scaler = _scaler(blocks)
     values = scaler.fit_transform(train.values) if train.values.shape[1] else train.values
     scaled = replace(train, values=values)
     weights = compute_sample_weight("balanced" if weighted else None, train.labels)
@@ -131,6 +135,22 @@ def average_recall(probabilities: Matrix, labels: Labels) -> float:
     """Return the mean, over the classes that are there, of the share of their rows found."""
     right = probabilities.argmax(axis=1) == labels
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+
+
+def _scaler(blocks: Sequence[int]) -> StandardScaler | ColumnTransformer:
+    """Return what brings columns to mean 0 and deviation 1, then each block to the same length."""
+    if len(blocks) < 2:
+        return StandardScaler()
+    ends = np.cumsum(blocks)
+    return ColumnTransformer(
+        [
+            (str(end), StandardScaler(), slice(end - size, end))
+            for size, end in zip(blocks, ends, strict=True)
+        ],
+        transformer_weights={
+            str(end): 1.0 / math.sqrt(size) for size, end in zip(blocks, ends, strict=True)
+        },
+    )
 
 
 def _family(

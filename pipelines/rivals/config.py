@@ -15,7 +15,11 @@ ON_FEATURES = (POOLING, CFA, KCFA, KCCA, ANOVA)
 """Stand in the place of stage 2, on what the frozen networks of stage 1 make of segments."""
 CLASSICAL = (FUNCTIONALS, HOG, LBP, FUNCTIONALS_HOG)
 """Have no network at all."""
-KINDS = (NONE, *ON_FEATURES)
+KINDS = (NONE, *ON_FEATURES, *CLASSICAL)
+FACE_SIZE = 64
+"""Side of the face crops that the classical kinds see, in pixels."""
+LEAST_COEFFICIENTS = 13
+"""Of the MFCC, that functionals are taken of."""
 RIVALS_VERSION = 1
 """Raised whenever the same clips and settings would give other predictions than before."""
 
@@ -70,8 +74,12 @@ class RivalConfig:
         return self.kind == POOLING or self.classical
 
     @property
+    def hears(self) -> bool:
+        """Whether a classical kind takes functionals of the voice."""
+        return self.kind in (FUNCTIONALS, FUNCTIONALS_HOG)
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """What a classical kind reads of a clip, as `ClipPlaces.modalities` names it."""
-        seen = ("visual",) if self.kind != FUNCTIONALS else ()
-        heard = ("audio", "prosody") if self.kind in (FUNCTIONALS, FUNCTIONALS_HOG) else ()
-        return heard + seen
+        heard = ("audio", "prosody") if self.hears else ()
+        return heard if self.kind == FUNCTIONALS else (*heard, "visual")
