@@ -200,7 +200,7 @@ def audio_images(
     if config.delta_scope == "segment":
         windows = [_channels(window[..., 0], config.delta_width) for window in windows]
     _, hop = window_and_hop(config)
-    starts_s: npt.NDArray[np.float64] = starts * (hop / config.rate)
+    starts_s = np.asarray(starts * (hop / config.rate), dtype=np.float64)
     return starts_s, np.stack(windows).astype(np.float16)
 
 

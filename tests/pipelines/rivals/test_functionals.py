@@ -58,13 +58,13 @@ def test_each_frame_of_a_clip_counts_once_and_contours_have_their_places() -> No
     for k in range(26):
         assert (
             by_contour[k].tolist()
-            == contour_functionals(np.arange(6), np.arange(6) + 10.0 * k).tolist()
+            == contour_functionals(np.arange(6), np.arange(6.0) + 10.0 * k).tolist()
         ), CONTOURS[k]
     energy, pitch = by_contour[26:]
-    assert energy.tolist() == contour_functionals(np.arange(6), -np.arange(6.0)).tolist()
+    assert energy.tolist() == contour_functionals(np.arange(6), np.arange(0.0, -6.0, -1.0)).tolist()
     # Voiced are frames 1, 3 and 5.
     voiced = np.array([1, 3, 5])
-    assert pitch.tolist() == contour_functionals(voiced, 100.0 + voiced).tolist()
+    assert pitch.tolist() == contour_functionals(voiced, np.array([101.0, 103.0, 105.0])).tolist()
     assert found[-1] == 0.5
 
 
