@@ -224,6 +224,8 @@ def write_crops(folder: Path) -> ShardSet:
                 start_s=0.0,
                 mfcc=np.zeros((64, 64, 3), np.float16),
                 frame_indices=indices,
+                pitch_hz=np.zeros(64, np.float16),
+                energy_db=np.zeros(64, np.float16),
             )
             for index, indices in enumerate(GEOMETRY.frame_indices())
         ]

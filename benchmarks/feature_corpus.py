@@ -85,6 +85,8 @@ def write_clip(
             start_s=index * SHIFT_S,
             mfcc=np.zeros((64, 64, 3), np.float16),
             frame_indices=indices,
+            pitch_hz=np.zeros(64, np.float16),
+            energy_db=np.zeros(64, np.float16),
         )
         for index, indices in enumerate(geometry.frame_indices())
     ]

@@ -326,6 +326,7 @@ def _fingerprint(result: ClipResult) -> str:
             digest.update(np.ascontiguousarray(array).tobytes())
     for segment in result.segments:
         digest.update(segment.mfcc.tobytes() + segment.frame_indices.tobytes())
+        digest.update(segment.pitch_hz.tobytes() + segment.energy_db.tobytes())
     return digest.hexdigest() if result.segments else result.outcome.reason
 
 

@@ -149,6 +149,8 @@ def _content(outcome: ClipOutcome, size: StudySize) -> tuple[ClipFrames, list[Se
             start_s=SHIFT_S * number,
             mfcc=images[number].astype(np.float16),
             frame_indices=frame_indices,
+            pitch_hz=np.zeros(64, np.float16),
+            energy_db=np.zeros(64, np.float16),
         )
         for number, frame_indices in enumerate(_frame_indices(size.segments))
     ]

@@ -10,9 +10,11 @@ from typing import Any
 from harness.protocols import ProtocolConfig
 from harness.tracking import TrackingConfig
 from pipelines.config import PipelineConfig, register_schema, settings_of, to_plain
+from pipelines.errors import require
 from pipelines.faces import weights_digest
 from pipelines.model_files import ModelSettings
 from pipelines.networks.own import source_digest
+from pipelines.rivals.config import LEAST_COEFFICIENTS, RIVALS_VERSION
 from pipelines.storage import content_digest, digest_of
 from pipelines.training import TRAINING_VERSION
 from pipelines.training_config import TWO_STAGES
@@ -31,17 +33,20 @@ class StudyConfig(PipelineConfig):
     @property
     def predicts(self) -> str:
         """Return what has one prediction: each `segment`, or the `clip` as a whole."""
+        if self.rival.is_set:
+            return "clip" if self.rival.per_clip else "segment"
         return self.fusion.predicts if self.model.fuses else "segment"
 
     @property
     def two_stages(self) -> bool:
-        """Whether the fusion is trained for itself, on what was trained before it."""
-        return self.model.fuses and self.training.stages == TWO_STAGES
+        """Whether something is trained for itself on what the networks of stage 1 make of clips."""
+        in_two = self.training.stages == TWO_STAGES
+        return self.model.fuses and in_two and not self.rival.classical
 
     @property
     def standardises(self) -> bool:
         """Whether audio images are brought to one scale that is fitted on the training clips."""
-        return self.training.rescaling == "standardised"
+        return self.training.rescaling == "standardised" and not self.rival.classical
 
     @property
     def kind(self) -> str:
@@ -67,6 +72,51 @@ WITHOUT_EFFECT = {
     "training": ("cache_mb", "checkpoint_seconds"),
 }
 """Settings of these groups that change no result."""
+
+
+def check_rival(config: StudyConfig) -> None:
+    """Refuse what a study with a rival in place of our networks can't do.
+
+    Raises:
+        UsageError: naming the setting.
+    """
+    rival = config.rival
+    if not rival.is_set:
+        return
+    require(
+        not config.model.keep,
+        f"model.keep (true) is for our networks: nothing of rival.kind={rival.kind} is kept for "
+        "use; leave model.keep out",
+    )
+    require(
+        not rival.hears
+        or (config.mfcc.features == "mfcc" and config.mfcc.coefficients >= LEAST_COEFFICIENTS),
+        f"rival.kind ({rival.kind}) takes functionals of the first {LEAST_COEFFICIENTS} MFCC: "
+        f"leave mfcc.features at mfcc and mfcc.coefficients at {LEAST_COEFFICIENTS} or more",
+    )
+    require(
+        rival.classical or config.training.stages == TWO_STAGES,
+        f"training.stages ({config.training.stages}) leaves no second stage in whose place "
+        f"rival.kind ({rival.kind}) could stand: set training.stages={TWO_STAGES}",
+    )
+    require(
+        rival.classical or config.model.fuses,
+        f"rival.kind ({rival.kind}) stands in the place of the fusion of both modalities, and "
+        f"model.modalities is {config.model.modalities}: set model.modalities=both",
+    )
+
+
+def refuse_rival(config: StudyConfig, command: str) -> None:
+    """Refuse a rival in a command that is for our networks alone.
+
+    Raises:
+        UsageError: there is one.
+    """
+    require(
+        not config.rival.is_set,
+        f"rival.kind ({config.rival.kind}) is for studies: {command} works with our networks "
+        "alone; use python -m harness.loso, kfold or cross, or leave rival.kind out",
+    )
 
 
 def model_settings(config: PipelineConfig, trunk: TrunkRecipe | None) -> ModelSettings:
@@ -123,4 +173,8 @@ def config_digest(config: StudyConfig) -> str:
         "trial_on_gpu": config.cluster.trial_gpus > 0,
         **config.further_settings,
     }
+    if config.rival.is_set:
+        # Others keep the digests that they had before there were rivals.
+        libraries = {name: version(name) for name in ("scikit-learn", "scipy")}
+        value["rival"] = [to_plain(config.rival), RIVALS_VERSION, libraries]
     return digest_of(value)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from harness.config import refuse_rival
 from harness.model_training import FitStudyConfig, Training
 from harness.study_run import opened
 from pipelines.command_line import run_command
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "setting is of a study, as python -m harness.loso makes it",
             )
         config = compose_config("fit", FitStudyConfig, options.overrides)
+        refuse_rival(config, "harness.fit")
         told = fit(config, reporter, verbose=options.verbose)
         if options.json:
             print(json.dumps(told, sort_keys=True))

@@ -10,7 +10,7 @@ from harness.protocols import ProtocolConfig
 from harness.same_sound import SameSound
 from pipelines.errors import UsageError
 from pipelines.inputs import CHOOSE_PHASES, FIT_PHASES, TEST_PHASE
-from pipelines.split_task import PARTS, STANDARDISER
+from pipelines.split_task import CLASSIFIER, PARTS, STANDARDISER
 
 
 class LeakError(UsageError):
@@ -104,7 +104,11 @@ def check_reads(
 
 
 def check_fitted(
-    split: Split, fitted: Mapping[str, Iterable[str]], *, standardised: bool = False
+    split: Split,
+    fitted: Mapping[str, Iterable[str]],
+    *,
+    standardised: bool = False,
+    rival: bool = False,
 ) -> None:
     """Check, after training, which clips each fitted object (a normaliser) carries.
 
@@ -112,17 +116,19 @@ def check_fitted(
         split: what was planned.
         fitted: object -> the clips that it was fitted on, of the ledger.
         standardised: whether the split has come to its end with a standardiser.
+        rival: and whether with the classifier of a rival.
 
     Raises:
         LeakError: one was fitted on a clip that the split does not train on, or on none; or the
-            ledger does not say what the standardiser was fitted on.
+            ledger does not say what the standardiser or the classifier was fitted on.
     """
-    if standardised and STANDARDISER not in fitted:
-        raise LeakError(
-            f"split {split.split_id}: the ledger does not say what the {STANDARDISER} was fitted "
-            f"on, so nobody knows: remove splits/{split.split_id}.json from the study's folder and "
-            "run again"
-        )
+    for what, needed in ((STANDARDISER, standardised), (CLASSIFIER, rival)):
+        if needed and what not in fitted:
+            raise LeakError(
+                f"split {split.split_id}: the ledger does not say what the {what} was fitted on, "
+                f"so nobody knows: remove splits/{split.split_id}.json from the study's folder and "
+                "run again"
+            )
     for what, clip_ids in fitted.items():
         seen = set(clip_ids)
         stray = seen - set(split.train)

@@ -39,6 +39,8 @@ class Entry:
     """Phase -> ids of the clips that it read."""
     fitted: dict[str, list[str]] = field(default_factory=dict)
     """What was fitted besides the networks -> ids of the clips that it was fitted on."""
+    chosen: dict[str, float] = field(default_factory=dict)
+    """Settings of a rival that were chosen on the inner validation subject, and their score."""
     warnings: list[str] = field(default_factory=list)
     resumed: dict[str, int] = field(default_factory=dict)
     """Network -> epochs that another process had done before this one went on."""
@@ -81,6 +83,7 @@ class Ledger:
                 curves=result.curves,
                 reads=result.reads,
                 fitted=result.fitted,
+                chosen=result.chosen,
                 warnings=result.warnings,
                 resumed=result.resumed,
                 seconds=result.seconds,

@@ -19,6 +19,7 @@ from pipelines.extract import FeaturePlan, extract_features
 from pipelines.networks.backbone import backbone_class, build_backbone
 from pipelines.networks.frozen import LAYERS
 from pipelines.progress import Reporter
+from pipelines.rivals.config import FACE_SIZE
 from pipelines.session import Place
 from pipelines.storage import digest_of
 from pipelines.trunk_recipe import TrunkRecipe
@@ -33,6 +34,8 @@ def feature_plan(config: StudyConfig) -> FeaturePlan | None:
     Raises:
         UsageError: the trunk's weights can't be had: said now, not in each trial.
     """
+    if config.rival.classical:
+        return None
     if config.training.trunk in LAYERS:
         return FeaturePlan(config)
     build_backbone(config.model)
@@ -51,6 +54,13 @@ class Prepared:
     def places(self) -> ClipPlaces:
         """Where trials read the clips: as pixels, or as features of frozen layers."""
         model = self.config.model
+        if self.config.rival.classical:
+            return ClipPlaces(
+                shards=str(self.data.shards.folder.root),
+                modalities=self.config.rival.inputs,
+                face_size=FACE_SIZE,
+                rescaling="standardised",  # by nobody: the classical kinds take them unscaled
+            )
         places = ClipPlaces(
             shards=str(self.data.shards.folder.root),
             modalities=model.used_modalities,
@@ -163,5 +173,5 @@ def _shards_of(config: StudyConfig) -> str:
 def _features_of(config: StudyConfig) -> str:
     model = {k: v for k, v in to_plain(config.model).items() if k not in ON_THE_TRUNK}
     training = config.training
-    how = [training.trunk, training.precision, training.rescaling]
+    how = [training.trunk, training.precision, training.rescaling, config.rival.classical]
     return digest_of([model, how, to_plain(config.features)])

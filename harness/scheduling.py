@@ -87,6 +87,8 @@ class Job:
                 model=self.config.model,
                 fusion=self.config.fusion,
                 training=self.config.training,
+                rival=self.config.rival,
+                frame_shift=self.config.mfcc.shift_frames,
                 frozen_audio=self.frozen_audio,
                 threads=self.config.cluster.trial_cpus,
                 gpus=self.config.cluster.trial_gpus,

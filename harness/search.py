@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.config import refuse_rival
 from harness.leakage import LeakError
 from harness.plan import CLIP, Plan, Split
 from harness.predictions import predictions_of
@@ -172,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run(options: argparse.Namespace, reporter: Reporter) -> int:
         config = compose_config("search", SearchStudyConfig, options.overrides)
         config = as_told(config, options.overrides)
+        refuse_rival(config, "harness.search")
         nested = config.search.nested
         outcome = (run_nested if nested else run_plain)(config, reporter, verbose=options.verbose)
         if outcome.tracker.problem:

@@ -195,13 +195,15 @@ class Study:
     def parameters(self) -> dict[str, Any]:
         """Return the settings that people filter runs by."""
         config = self.config
-        groups = {
+        groups: dict[str, object] = {
             "model": config.model,
             "fusion": config.fusion,
             "training": config.training,
             "vad": config.vad,
             "mfcc": config.mfcc,
         }
+        if config.rival.is_set:
+            groups["rival"] = config.rival
         flat = {f"{group}.{k}": v for group, c in groups.items() for k, v in to_plain(c).items()}
         return {
             **flat,

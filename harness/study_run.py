@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from harness import provenance
 from harness.aggregate import aggregate
-from harness.config import StudyConfig
+from harness.config import StudyConfig, check_rival
 from harness.corpora import StudyCorpora
 from harness.divisions import check_divisible
 from harness.leakage import LeakError, check_fitted, check_reads
@@ -71,6 +71,7 @@ def opened(
         UsageError: the request itself is wrong; nothing has been trained.
     """
     resolve(config)
+    check_rival(config)
     if config.protocol.plan is not None:
         read_plan(Path(config.protocol.plan))
     corpora = StudyCorpora(config)
@@ -97,6 +98,7 @@ def joined(
         UsageError: the request itself is wrong; nothing has been trained.
     """
     resolve(config)
+    check_rival(config)
     preparations = group.preparations.told_to(reporter)
     yield Study(config, preparations.of(config).data, group.tags), preparations
 
@@ -145,7 +147,12 @@ def run_study(
                 if entry is not None and entry.status == DONE:
                     used = chosen[split.split_id].config
                     check_reads(split, entry.reads, two_stages=used.two_stages)
-                    check_fitted(split, entry.fitted, standardised=used.standardises)
+                    check_fitted(
+                        split,
+                        entry.fitted,
+                        standardised=used.standardises,
+                        rival=used.rival.is_set,
+                    )
         except LeakError as error:
             tracker.fail(str(error))
             raise

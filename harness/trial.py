@@ -11,11 +11,11 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from ray import tune
@@ -26,15 +26,20 @@ from pipelines.checkpoints import Checkpoints
 from pipelines.clip_reading import ClipPlaces, ClipReader
 from pipelines.device import exact_device
 from pipelines.inputs import ClipCache, Wall, pieces_by_phase
+from pipelines.mfcc import MfccConfig
 from pipelines.model_files import ModelSettings, is_model, save_model
 from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
 from pipelines.networks.fusion import FusionConfig
+from pipelines.rivals.config import RivalConfig
 from pipelines.split_task import Row, SplitTask
 from pipelines.storage import digest_of, write_json
 from pipelines.training import SplitTraining
 from pipelines.training_config import TrainingConfig
 from pipelines.trunk_recipe import TrunkRecipe
+
+if TYPE_CHECKING:
+    from pipelines.rivals.classical_training import ClassicalTraining
 
 REPORT_SECONDS = 1.0
 """Between two reports to Tune, which handles each of them in the driver."""
@@ -88,6 +93,10 @@ class Trial:
     settings: dict[str, Any] = field(default_factory=dict)
     """Those that a search chose."""
     rungs: tuple[Rung, ...] = ()
+    rival: RivalConfig = field(default_factory=RivalConfig)
+    """Stands in the place of stage 2, or of all networks."""
+    frame_shift: int = MfccConfig.shift_frames
+    """Frames of sound from the start of one segment to that of the next."""
     keeps: ModelSettings | None = None
     """Keep the trained networks, with these settings; None keeps nothing."""
 
@@ -130,6 +139,7 @@ class Trial:
                 "fusion": FusionConfig(**value["fusion"]),
                 "training": TrainingConfig(**value["training"]),
                 "frozen_audio": recipe,
+                "rival": RivalConfig(**value["rival"]),
                 "rungs": tuple(Rung(**rung) for rung in value["rungs"]),
                 "keeps": keeps and ModelSettings.from_plain(keeps, ModelConfig(**keeps["model"])),
             }
@@ -161,26 +171,15 @@ def run_split(trial: Trial, reports: _Reports) -> bool:
     task = trial.task
     cache, reader = _clips(trial.places, trial.training.cache_mb, device.type)
     reader.keys.update(trial.keys)
-    training = SplitTraining(
-        task,
-        Wall(
-            clips=cache,
-            allowed=allowed_reads(task.train_ids, task.validation_ids, task.test),
-            pieces=pieces_by_phase(task.pieces),
-        ),
-        model=trial.model,
-        fusion=trial.fusion,
-        training=trial.training,
-        device=device,
-        frozen_audio=_frozen(trial.frozen_audio) if trial.frozen_audio else None,
-        checkpoints=Checkpoints(
-            trial.checkpoints, trial.checkpoint_key, trial.training.checkpoint_seconds
-        ),
-        on_epoch=reports.note,
-        halts=lambda curves: any(rung.halts(curves) for rung in trial.rungs),
+    wall = Wall(
+        clips=cache,
+        allowed=allowed_reads(task.train_ids, task.validation_ids, task.test),
+        pieces=pieces_by_phase(task.pieces),
     )
+    training = _training(trial, wall, device, reports)
     result = training.run()
     if trial.keeps is not None and not result.halted:
+        assert isinstance(training, SplitTraining)  # a rival is not kept: refused beforehand
         save_model(trial.kept_at, trial.keeps, training, study_digest=trial.study_digest)
     ledger.record(
         task,
@@ -192,6 +191,42 @@ def run_split(trial: Trial, reports: _Reports) -> bool:
     )
     shutil.rmtree(trial.checkpoints, ignore_errors=True)
     return not result.halted
+
+
+def _training(
+    trial: Trial, wall: Wall, device: torch.device, reports: _Reports
+) -> SplitTraining | ClassicalTraining:
+    """Return what trains the split: our networks, or what has a rival in their place."""
+    # scikit-learn takes a second to import, for which no trial without a rival is to wait.
+    if trial.rival.classical:
+        from pipelines.rivals.classical_training import ClassicalTraining
+
+        return ClassicalTraining(
+            trial.task,
+            wall,
+            rival=trial.rival,
+            weighted=trial.training.class_weights,
+            frame_shift=trial.frame_shift,
+        )
+    build: Callable[..., SplitTraining] = SplitTraining
+    if trial.rival.is_set:
+        from pipelines.rivals.feature_training import FeatureRivalTraining
+
+        build = partial(FeatureRivalTraining, rival=trial.rival)
+    return build(
+        trial.task,
+        wall,
+        model=trial.model,
+        fusion=trial.fusion,
+        training=trial.training,
+        device=device,
+        frozen_audio=_frozen(trial.frozen_audio) if trial.frozen_audio else None,
+        checkpoints=Checkpoints(
+            trial.checkpoints, trial.checkpoint_key, trial.training.checkpoint_seconds
+        ),
+        on_epoch=reports.note,
+        halts=lambda curves: any(rung.halts(curves) for rung in trial.rungs),
+    )
 
 
 class _Reports:

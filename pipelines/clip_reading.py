@@ -22,6 +22,7 @@ class ClipPlaces:
     frame_features: str = ""
     """Folder of the feature store; empty: face crops are read."""
     modalities: tuple[str, ...] = ("audio", "visual")
+    """What is read: `audio`, `visual`, and `prosody` for the classical rivals."""
     face_size: int | None = None
     rescaling: str = "row"
 
@@ -49,6 +50,9 @@ class ClipReader:
             frames=self._frames(shards, clip_id) if "visual" in self.places.modalities else nothing,
             audio=self._audio(shards, clip_id) if "audio" in self.places.modalities else nothing,
             frame_indices=index_tensor(shards.read_frame_indices(key)),
+            prosody=torch.from_numpy(shards.read_prosody(key))
+            if "prosody" in self.places.modalities
+            else nothing,
         )
 
     def _frames(self, shards: ShardFolder, clip_id: str) -> Tensor:

@@ -31,6 +31,7 @@ from pipelines.networks.fusion import FusionConfig
 from pipelines.networks.own import OWN_FORM, is_own
 from pipelines.precision import resolve_precision
 from pipelines.preprocess_config import PreprocessConfig
+from pipelines.rivals.config import RivalConfig
 from pipelines.segments import SegmentsConfig
 from pipelines.session import ClusterConfig
 from pipelines.training_config import TrainingConfig
@@ -68,6 +69,7 @@ class PipelineConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    rival: RivalConfig = field(default_factory=RivalConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     name: str | None = None

@@ -45,6 +45,9 @@ class ClipTensors:
     """int64 [segments, 20] into `frames`."""
     numbers: tuple[int, ...] = ()
     """Which segments of the clip these are; empty: all."""
+    prosody: Tensor = field(default_factory=lambda: torch.empty(0))
+    """Each segment: pitch in Hz, 0 where unvoiced, and energy in dB, float16 [segments, 2, 64];
+    empty where nobody asks for it."""
 
     @property
     def segments(self) -> int:
@@ -59,6 +62,7 @@ class ClipTensors:
             self,
             frames=self.frames[frames] if len(self.frames) else self.frames,
             audio=self.audio[rows] if len(self.audio) else self.audio,
+            prosody=self.prosody[rows] if len(self.prosody) else self.prosody,
             frame_indices=indices,
             numbers=numbers,
         )
@@ -73,7 +77,7 @@ class ClipTensors:
     @property
     def bytes(self) -> int:
         """Memory that the tensors take."""
-        tensors = (self.frames, self.audio, self.frame_indices)
+        tensors = (self.frames, self.audio, self.frame_indices, self.prosody)
         return sum(tensor.element_size() * tensor.numel() for tensor in tensors)
 
 

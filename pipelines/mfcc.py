@@ -7,12 +7,14 @@ nothing but NumPy is installed, which is where networks are trained.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from pipelines.errors import require, require_one_of
 
+_Float = TypeVar("_Float", np.float32, np.float64)
 CHANNELS = 3
 """Static, delta, delta-delta."""
 
@@ -100,7 +102,7 @@ def segment_seconds(config: MfccConfig) -> float:
 
 def segment_samples(config: MfccConfig) -> int:
     """Samples of one segment; a region with fewer is padded to one segment."""
-    window, hop = _window_and_hop(config)
+    window, hop = window_and_hop(config)
     return (config.window_frames - 1) * hop + window
 
 
@@ -126,7 +128,7 @@ def static_coefficients(
     """
     import librosa
 
-    window, hop = _window_and_hop(config)
+    window, hop = window_and_hop(config)
     points = 1 << (window - 1).bit_length()
     before = (points - window) // 2
     behind = points - window - before + max(0, window - samples.shape[0])
@@ -191,17 +193,26 @@ def audio_images(
         Starts of the segments in seconds from sample 0 [s], and unscaled images float16
         [s, coefficients, window_frames, 3] of static, delta and delta-delta; s >= 1.
     """
-    static = static_coefficients(samples, config)
-    missing = config.window_frames - static.shape[1]
-    if missing > 0:
-        static = np.pad(static, ((0, 0), (0, missing)), mode="edge")
+    static = _filled(static_coefficients(samples, config), config)
     whole = _channels(static, config.delta_width)
-    starts = np.arange(0, static.shape[1] - config.window_frames + 1, config.shift_frames)
+    starts = _starts(static, config)
     windows = [whole[:, start : start + config.window_frames] for start in starts]
     if config.delta_scope == "segment":
         windows = [_channels(window[..., 0], config.delta_width) for window in windows]
-    _, hop = _window_and_hop(config)
-    return starts * (hop / config.rate), np.stack(windows).astype(np.float16)
+    _, hop = window_and_hop(config)
+    starts_s = np.asarray(starts * (hop / config.rate), dtype=np.float64)
+    return starts_s, np.stack(windows).astype(np.float16)
+
+
+def segment_windows(values: npt.NDArray[np.float64], config: MfccConfig) -> npt.NDArray[np.float64]:
+    """Cut what there is of every frame, [frames], into segments as `audio_images` does.
+
+    Returns:
+        [s, window_frames].
+    """
+    values = _filled(values, config)
+    starts = _starts(values, config)
+    return np.stack([values[start : start + config.window_frames] for start in starts])
 
 
 def rescale(
@@ -229,10 +240,21 @@ def rescale(
     return np.asarray(np.minimum(values * scale, np.float32(255)))
 
 
-def _window_and_hop(config: MfccConfig) -> tuple[int, int]:
+def window_and_hop(config: MfccConfig) -> tuple[int, int]:
     """Samples of the analysis window and of its hop."""
     require(config.rate > 0, "mfcc.rate (0) must be resolved: use at_rate with the clip's own rate")
     return round(config.window_s * config.rate), round(config.hop_s * config.rate)
+
+
+def _filled(values: npt.NDArray[_Float], config: MfccConfig) -> npt.NDArray[_Float]:
+    """[..., frames], the last one repeated up to the end of one segment where there are fewer."""
+    missing = max(0, config.window_frames - values.shape[-1])
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)], mode="edge")
+
+
+def _starts(values: npt.NDArray[_Float], config: MfccConfig) -> npt.NDArray[np.int64]:
+    """First frame of each segment of [..., frames]."""
+    return np.arange(0, values.shape[-1] - config.window_frames + 1, config.shift_frames)
 
 
 def _channels(static: npt.NDArray[np.float32], width: int) -> npt.NDArray[np.float32]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from pipelines.inputs import ClipTensors
@@ -31,11 +35,30 @@ def predict_segments(
     else:
         fused: Fused = fusion(networks.segment_vectors([clip], states=fusion.of_states))
         scores, attention = fused.scores, fused.attention_of_segments()
-    probabilities = torch.softmax(scores.double(), dim=1).cpu()
-    if not torch.isfinite(probabilities).all():
+    probabilities = torch.softmax(scores.double(), dim=1).cpu().numpy()
+    return segment_predictions(clip, probabilities, attention)
+
+
+def segment_predictions(
+    clip: ClipTensors,
+    probabilities: npt.NDArray[np.float64],
+    attention: Sequence[AttentionWeights] | None = None,
+) -> list[SegmentPrediction]:
+    """Return the predictions of a clip's segments.
+
+    Args:
+        clip: the clip.
+        probabilities: [segments, classes], or [1, classes] where the clip is predicted as a whole:
+            each of its segments then carries the clip's prediction.
+        attention: one a segment; None where nothing attended.
+
+    Raises:
+        FloatingPointError: a probability is not finite.
+    """
+    if not np.isfinite(probabilities).all():
         raise FloatingPointError(f"non-finite probabilities for {clip.clip_id}")
-    # Where a clip is fused as a whole each of its segments carries the clip's prediction.
-    rows = probabilities.expand(len(attention), -1).tolist()
+    each: Sequence[AttentionWeights] = [{}] * clip.segments if attention is None else attention
+    rows = np.broadcast_to(probabilities, (len(each), probabilities.shape[1])).tolist()
     return [
         SegmentPrediction(
             clip_id=clip.clip_id,
@@ -44,6 +67,6 @@ def predict_segments(
             attention=weights,
         )
         for number, row, weights in zip(
-            clip.numbers or range(clip.segments), rows, attention, strict=True
+            clip.numbers or range(clip.segments), rows, each, strict=True
         )
     ]

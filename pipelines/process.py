@@ -21,6 +21,7 @@ from pipelines.faces import FacesConfig, crop_face, fill_missing, follow, load_d
 from pipelines.fingerprint import NO_WORDS, Words, fingerprint
 from pipelines.mfcc import MfccConfig, at_rate, audio_images, segment_samples, segment_seconds
 from pipelines.preprocess_config import PreprocessConfig
+from pipelines.prosody import Prosody, prosody
 from pipelines.recording import mended, without_voice
 from pipelines.records import (
     CROP_SIZE,
@@ -247,7 +248,7 @@ class ClipProcessor:
         )
         report.info, report.length_declared = info, info.length_declared
         report.notes.extend(info.notes)
-        reason, starts_s, images = self._audio_segments(info, report)
+        reason, starts_s, images, voice = self._audio_segments(info, report)
         times_s = info.frame_times_s
         duration_s = segment_seconds(self.mfcc)
         of_segment = [
@@ -264,6 +265,8 @@ class ClipProcessor:
                 start_s=float(start),
                 mfcc=image,
                 frame_indices=np.searchsorted(wanted, indices).astype(np.int32),
+                pitch_hz=voice.pitch_hz[index],
+                energy_db=voice.energy_db[index],
             )
             for index, (start, image, indices) in enumerate(
                 zip(starts_s, images, of_segment, strict=True)
@@ -274,8 +277,11 @@ class ClipProcessor:
 
     def _audio_segments(
         self, info: MediaInfo, report: _Report
-    ) -> tuple[str, npt.NDArray[np.float64], npt.NDArray[np.float16]]:
-        """Voice region, then audio images; starts are on the container's clock, as the frames'."""
+    ) -> tuple[str, npt.NDArray[np.float64], npt.NDArray[np.float16], Prosody]:
+        """Voice region, then audio images, pitch and energy of its segments.
+
+        Starts are on the container's clock, as the frames' are.
+        """
         recorded, rate = self.sandbox.audio(self.mfcc.rate or None)
         samples, faults = mended(recorded)
         report.sound = Sound(samples, rate, info.audio_start_s)
@@ -301,7 +307,8 @@ class ClipProcessor:
             report.notes.append(without_voice(samples))
             if padded:
                 report.notes.append("shorter than one segment: padded to one")
-        return reason, starts_s + (first / rate + info.audio_start_s), images
+        starts_s = starts_s + (first / rate + info.audio_start_s)
+        return reason, starts_s, images, prosody(region, mfcc)
 
     def _face_frames(
         self, info: MediaInfo, wanted: npt.NDArray[np.int32], report: _Report

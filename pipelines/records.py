@@ -77,6 +77,10 @@ class Segment:
     """[64 coefficients, 64 frames, 3] static, delta, delta-delta; unscaled (section 3.2)."""
     frame_indices: npt.NDArray[np.int32]
     """[20] into the clip's unique frames (section 3.3)."""
+    pitch_hz: npt.NDArray[np.float16]
+    """[64 frames] 0 where unvoiced. For the classical rivals, as the energy is."""
+    energy_db: npt.NDArray[np.float16]
+    """[64 frames] mean square of each window of the audio image."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -26,6 +26,8 @@ FRAMES_SCHEMA = pa.schema(
     ]
 )
 SOUNDS_SCHEMA = pa.schema([("clip_id", pa.string()), ("words", pa.list_(pa.uint32()))])
+PROSODY = ("pitch_hz", "energy_db")
+"""Columns of `segments` with a number for each frame of the audio image."""
 OUTCOMES_SCHEMA = pa.schema(
     [
         ("clip_id", pa.string()),
@@ -57,6 +59,7 @@ def segments_schema(mfcc_shape: tuple[int, ...]) -> pa.Schema:
             ("start_s", pa.float64()),
             pa.field("mfcc", images, metadata={"shape": ",".join(map(str, mfcc_shape))}),
             ("frame_indices", pa.list_(pa.int32(), FRAMES_PER_SEGMENT)),
+            *((name, pa.list_(pa.float16(), mfcc_shape[1])) for name in PROSODY),
         ]
     )
 
@@ -100,6 +103,8 @@ def frames_table(clip_id: str, frames: ClipFrames) -> pa.Table:
 def segments_table(segments: Sequence[Segment]) -> pa.Table:
     """Return the rows of `segments` for one clip."""
     mfcc = np.stack([segment.mfcc for segment in segments]).astype(np.float16, copy=False)
+    pitch = np.stack([segment.pitch_hz for segment in segments])
+    energy = np.stack([segment.energy_db for segment in segments])
     indices = np.stack([segment.frame_indices for segment in segments]).astype(np.int32)
     return pa.Table.from_arrays(
         [
@@ -110,6 +115,10 @@ def segments_table(segments: Sequence[Segment]) -> pa.Table:
                 pa.array(mfcc.reshape(-1)), int(np.prod(mfcc.shape[1:]))
             ),
             pa.FixedSizeListArray.from_arrays(pa.array(indices.reshape(-1)), FRAMES_PER_SEGMENT),
+            *(
+                pa.FixedSizeListArray.from_arrays(pa.array(column.reshape(-1)), mfcc.shape[2])
+                for column in (pitch, energy)
+            ),
         ],
         schema=segments_schema(mfcc.shape[1:]),
     )

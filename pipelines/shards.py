@@ -29,6 +29,7 @@ from pipelines.fingerprint import NO_WORDS, Words
 from pipelines.records import CROP_SIZE, FRAMES_PER_SEGMENT, Clip, ClipArrays, ClipOutcome, Segment
 from pipelines.shard_tables import (
     OUTCOMES_SCHEMA,
+    PROSODY,
     ClipFrames,
     fixed_bytes,
     frames_table,
@@ -48,7 +49,7 @@ from pipelines.storage import (
     write_whole,
 )
 
-ARITHMETIC_VERSION = 4
+ARITHMETIC_VERSION = 5
 """Raised whenever the same clip and settings would give other shards than before."""
 _OF_USABLE = ("frames", "segments", "sounds")
 """Tables that a clip stands in where its outcome is `ok`."""
@@ -166,6 +167,15 @@ class ShardFolder:
         indices = segments["frame_indices"].combine_chunks().flatten().to_numpy()
         of_segments: npt.NDArray[np.int32] = indices.reshape(-1, FRAMES_PER_SEGMENT)
         return of_segments
+
+    def read_prosody(self, key: str) -> npt.NDArray[np.float16]:
+        """Read a clip's pitch in Hz (0 where unvoiced) and energy in dB [segments, 2, 64]."""
+        segments = open_parquet(self.path("segments", key)).read(columns=list(PROSODY))
+        columns = [
+            segments[name].combine_chunks().flatten().to_numpy().reshape(len(segments), -1)
+            for name in PROSODY
+        ]
+        return np.stack(columns, axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,14 +86,18 @@ class SplitClips:
         weights = torch.where(counts > 0, 1.0 / counts.clamp(min=1), 0.0)
         return (weights * (counts > 0).sum() / weights.sum()).float().to(self.device)
 
-    def gaps(self) -> list[str]:
-        """Return what a reader of the split's figures must know of its clips."""
+    def unlearned(self) -> list[str]:
+        """Return a line for each class that no training clip shows."""
         present = {self.label_of[clip_id] for clip_id in self.train}
-        told = [
+        return [
             f"no training clip of class {label}: it was never learned"
             for index, label in enumerate(self.classes)
             if index not in present
         ]
+
+    def gaps(self) -> list[str]:
+        """Return what a reader of the split's figures must know of its clips."""
+        told = self.unlearned()
         if not self.validation:
             told.append("no inner validation subject: every network keeps its last epoch")
         return told

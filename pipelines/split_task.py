@@ -13,6 +13,8 @@ PARTS = ("train", "validation", "test")
 """Of a split."""
 STANDARDISER = "standardiser"
 """What brings audio images to one scale, as the ledger names it."""
+CLASSIFIER = "classifier"
+"""What a rival ends in, as the ledger names it."""
 Pieces = Mapping[str, Mapping[str, tuple[int, ...]]]
 """Part -> clip -> the segments of it that the part holds; empty where clips are whole."""
 
@@ -73,6 +75,8 @@ class SplitResult:
     parameters: dict[str, int]
     fitted: dict[str, list[str]] = field(default_factory=dict)
     """What was fitted besides the networks -> ids of the clips that it was fitted on."""
+    chosen: dict[str, float] = field(default_factory=dict)
+    """Settings of a rival that were chosen on the inner validation subject, and their score."""
     warnings: list[str] = field(default_factory=list)
     halted: bool = False
     """Ended before its time, in the network and the epoch of the last row of `curves`: there are no

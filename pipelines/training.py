@@ -29,6 +29,7 @@ from pipelines.segment_networks import AUDIO, VISUAL
 from pipelines.split_clips import SplitClips
 from pipelines.split_task import (
     Row,
+    SegmentPrediction,
     SplitResult,
     SplitTask,
     seed_for,
@@ -96,7 +97,7 @@ class SplitTraining:
         if training.stages == ONE_STAGE:
             self.one_stage = OneStage(self.clips, self.stage1, seed=task.seed, fusion=fusion)
         elif model.fuses:
-            self.stage2 = Stage2(self.clips, self.stage1, seed=task.seed, fusion=fusion)
+            self.stage2 = self._build_stage2(fusion)
         self.class_weights = self.clips.class_weights() if training.class_weights else None
         self.result = SplitResult(
             segments=[],
@@ -160,15 +161,14 @@ class SplitTraining:
         for name, epochs, train in self._trainings():
             with self._timed(name):
                 self._note(name, train(self._fit(name, epochs)))
+        self._train_stage2()
         self.wall.freeze()
         with self._timed("test"):
             for clip_id in self.task.test:
-                self.result.segments += predict_segments(
-                    self.stage1, self.fusion, self.clips.read(TEST_PHASE, clip_id)
-                )
+                self.result.segments += self._predict(clip_id)
 
     def _trainings(self) -> Iterator[tuple[str, int, Callable[[Fit], Fitted]]]:
-        """Yield network, epochs and what trains it, one after the other."""
+        """Yield network, epochs and what trains it: before stage 2, where there is one."""
         config = self.config
         if self.one_stage is not None:
             yield JOINT, config.joint_epochs, self.one_stage.train
@@ -176,8 +176,18 @@ class SplitTraining:
         epochs = {AUDIO: config.audio_epochs, VISUAL: config.visual_epochs}
         for name in self.stage1.networks:
             yield name, epochs[name], partial(self.stage1.train, name)
+
+    def _predict(self, clip_id: str) -> list[SegmentPrediction]:
+        clip = self.clips.read(TEST_PHASE, clip_id)
+        return predict_segments(self.stage1, self.fusion, clip)
+
+    def _build_stage2(self, fusion: FusionConfig) -> Stage2 | None:
+        return Stage2(self.clips, self.stage1, seed=self.task.seed, fusion=fusion)
+
+    def _train_stage2(self) -> None:
         if self.stage2 is not None:
-            yield FUSION, config.fusion_epochs, self.stage2.train
+            with self._timed(FUSION):
+                self._note(FUSION, self.stage2.train(self._fit(FUSION, self.config.fusion_epochs)))
 
     def _fit(self, name: str, epochs: int) -> Fit:
         variations = {**self.stage1.variation}

@@ -215,3 +215,9 @@ def test_a_copy_is_found_though_another_copy_is_in_no_part_of_the_split() -> Non
     plan = Plan(unit="clip", splits=(split, other))
     with pytest.raises(LeakError, match="a1 in training and c1 in test are the same recording"):
         check_plan(plan, BY_CLIP, SUBJECTS, copied)
+
+
+def test_the_ledger_must_say_what_a_rivals_classifier_was_fitted_on() -> None:
+    check_fitted(CLEAN, {"classifier": ["a2", "a1"]}, rival=True)
+    with pytest.raises(LeakError, match="does not say what the classifier was fitted on"):
+        check_fitted(CLEAN, {"cross-modal factors": ["a1"]}, rival=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import ForkedCommands
 
-from harness.config import StudyConfig, config_digest
+from harness.config import StudyConfig, check_rival, config_digest
 from pipelines.config import compose_config, describe_settings
 from pipelines.errors import UsageError
 from pipelines.training import TRAINING_VERSION
@@ -71,6 +72,7 @@ def test_places_workers_limits_and_tracking_leave_the_digest_alone(override: str
         "training.head_rate=0.01",
         "training.segments_per_clip=2",
         "training.class_weights=false",
+        "rival.kind=kcca",
         "protocol=kfold",
         "protocol.folds=5",
         "seed=1",
@@ -80,6 +82,11 @@ def test_places_workers_limits_and_tracking_leave_the_digest_alone(override: str
 )
 def test_what_changes_results_changes_the_digest(override: str) -> None:
     assert digest(override) != digest()
+
+
+def test_without_a_rival_its_settings_leave_the_digest_alone() -> None:
+    assert digest("rival.components=3") == digest()
+    assert digest("rival.kind=kcca", "rival.components=3") != digest("rival.kind=kcca")
 
 
 def test_half_a_gpu_gives_what_a_whole_one_gives() -> None:
@@ -167,3 +174,47 @@ def test_layers_of_the_fusion_are_a_list_on_the_command_line() -> None:
     assert compose("fusion.hidden=[512,128]").fusion.hidden == [512, 128]
     assert compose().fusion.hidden == []
     assert "  fusion.hidden=[]" in describe_settings("study", StudyConfig).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("kind", "predicts"), [("average_pooling_svm", "clip"), ("kcfa", "segment")]
+)
+def test_a_rival_says_what_has_one_prediction(kind: str, predicts: str) -> None:
+    assert compose("fusion.attend_over=segments", f"rival.kind={kind}").predicts == predicts
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["rival.kind=kcca", "model.keep=true"], r"^model\.keep \(true\) is for our networks"),
+        (["rival.kind=cfa", "model.modalities=audio"], r"^rival\.kind \(cfa\) stands in .*audio"),
+    ],
+)
+def test_what_a_rival_can_not_do_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_rival(compose(*overrides))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("kind=svm", r"^rival\.kind \(svm\) must be one of: none, average_pooling_svm, cfa"),
+        ("components=0", r"^rival\.components \(0\) must be at least 1$"),
+        ("kernel_rows=1", r"^rival\.kernel_rows \(1\) must be at least 2$"),
+        ("regularisation=0", r"^rival\.regularisation \(0\.0\) must be above 0"),
+    ],
+)
+def test_settings_of_a_rival_are_refused_by_name(setting: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        compose(f"rival.{setting}")
+
+
+@pytest.mark.parametrize("command", ["harness.fit", "harness.search"])
+def test_commands_for_our_networks_alone_refuse_a_rival(
+    command: str, forked_commands: ForkedCommands, tmp_path: Path
+) -> None:
+    told = forked_commands.run(command, "rival.kind=kcca", cwd=tmp_path)
+    assert (told.status, told.stdout) == (2, "")
+    assert told.stderr.startswith(f"error: rival.kind (kcca) is for studies: {command} works")
+    assert told.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())

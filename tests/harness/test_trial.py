@@ -10,6 +10,7 @@ from harness.trial import Rung, Trial
 from pipelines.clip_reading import ClipPlaces
 from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.fusion import FusionConfig
+from pipelines.rivals.config import RivalConfig
 from pipelines.split_task import SplitTask
 from pipelines.training_config import TrainingConfig
 from pipelines.trunk_recipe import TrunkRecipe
@@ -40,6 +41,7 @@ TRIAL = Trial(
     folder="/runs/x",
     settings={"model.lstm_hidden": 7},
     rungs=(Rung(network="audio", epoch=3, most=0.5),),
+    rival=RivalConfig(kind="kcca", components=3),
 )
 
 

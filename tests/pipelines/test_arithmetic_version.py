@@ -77,6 +77,9 @@ def facts(folder: Path) -> dict[str, Any]:
                 "words": result.sound.words.astype(">u4").tobytes().hex(),
                 "boxes": result.frames.boxes.mean(axis=0).astype(float).tolist(),
                 "crops": float(result.frames.crops.mean()),
+                "voiced": float(np.mean([s.pitch_hz > 0 for s in result.segments])),
+                "pitch_hz": float(np.mean([s.pitch_hz.astype(float) for s in result.segments])),
+                "energy_db": [float(s.energy_db.astype(float).mean()) for s in result.segments],
                 "audio_images": [
                     np.abs(s.mfcc.astype(float)).mean(axis=(0, 1)).tolist() for s in result.segments
                 ],
@@ -99,6 +102,9 @@ def test_the_same_clips_give_what_belongs_to_this_version(tmp_path: Path) -> Non
             ("segment_starts_s", 1e-6),
             ("boxes", 0.3),
             ("crops", 0.3),
+            ("voiced", 0.01),
+            ("pitch_hz", 1.0),
+            ("energy_db", 0.01),
         ):
             np.testing.assert_allclose(now[key], before[key], atol=tolerance, err_msg=name)
         np.testing.assert_allclose(

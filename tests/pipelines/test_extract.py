@@ -46,6 +46,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardFolder:
                 start_s=0.3 * index,
                 mfcc=random.normal(size=(64, 64, 3)).astype(np.float16),
                 frame_indices=np.arange(20, dtype=np.int32),
+                pitch_hz=np.zeros(64, np.float16),
+                energy_db=np.zeros(64, np.float16),
             )
             for index in range(SEGMENTS)
         ]

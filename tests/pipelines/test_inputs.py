@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -228,3 +229,16 @@ def test_a_clip_that_cannot_be_read_is_not_held(tmp_path: Path) -> None:
         cache["a"]
     missing.touch()
     assert cache["a"].clip_id == "a"
+
+
+def test_some_segments_of_a_clip_come_with_their_own_pitch_and_energy() -> None:
+    prosody = torch.arange(3 * 2 * 64, dtype=torch.float16).reshape(3, 2, 64)
+    clip = ClipTensors(
+        clip_id="a",
+        frames=torch.empty(0),
+        audio=torch.zeros(3, 3, 64, 64),
+        frame_indices=torch.zeros(3, 20, dtype=torch.int64),
+        prosody=prosody,
+    )
+    assert torch.equal(clip.keep((2, 0)).prosody, prosody[[2, 0]])
+    assert clip.bytes - replace(clip, prosody=torch.empty(0)).bytes == prosody.numel() * 2

@@ -153,6 +153,8 @@ def made_up(segments: int) -> ClipResult:
                 clip_id="a", segment_index=index, start_s=0.3 * index,
                 mfcc=np.zeros((64, 64, 3), np.float16),
                 frame_indices=np.clip(np.arange(20) + 8 * index - 1, 0, None).astype(np.int32),
+                pitch_hz=np.zeros(64, np.float16),
+                energy_db=np.zeros(64, np.float16),
             )
             for index in range(segments)
         ],

@@ -43,6 +43,8 @@ def make_segments(clip_id: str = "s1/a", count: int = 3, seed: int = 0) -> list[
             start_s=0.1 + 0.3 * index,
             mfcc=(100 * random.normal(size=(64, 64, 3))).astype(np.float16),
             frame_indices=np.sort(random.integers(0, 5, 20)).astype(np.int32),
+            pitch_hz=random.uniform(60, 500, 64).astype(np.float16),
+            energy_db=random.uniform(-100, 0, 64).astype(np.float16),
         )
         for index in range(count)
     ]
@@ -104,7 +106,15 @@ def test_crops_that_are_a_view_are_written_as_they_look(folder: ShardFolder) -> 
 
 
 def test_audio_images_of_another_shape_come_back_in_it(folder: ShardFolder) -> None:
-    segments = [replace(segment, mfcc=segment.mfcc[:13, :40].copy()) for segment in make_segments()]
+    segments = [
+        replace(
+            segment,
+            mfcc=segment.mfcc[:13, :40].copy(),
+            pitch_hz=segment.pitch_hz[:40],
+            energy_db=segment.energy_db[:40],
+        )
+        for segment in make_segments()
+    ]
     folder.write_clip("k", make_outcome(), make_frames(), segments)
     read = folder.read("k", "s1/a").mfcc
     assert np.array_equal(read, np.stack([segment.mfcc for segment in segments]))
@@ -140,14 +150,24 @@ def test_segments_are_float16_lists_in_one_row_group_a_clip(folder: ShardFolder)
     folder.write_clip("k", make_outcome(), make_frames(), segments)
     file = pq.ParquetFile(folder.root / "segments" / "k.parquet")
     schema = file.schema_arrow
-    assert schema.names == ["clip_id", "segment_index", "start_s", "mfcc", "frame_indices"]
+    assert schema.names == [
+        *("clip_id", "segment_index", "start_s", "mfcc", "frame_indices"),
+        *("pitch_hz", "energy_db"),
+    ]
     assert schema.field("mfcc").type == pa.list_(pa.float16(), 64 * 64 * 3)
     assert schema.field("frame_indices").type == pa.list_(pa.int32(), 20)
+    for name in ("pitch_hz", "energy_db"):
+        assert schema.field(name).type == pa.list_(pa.float16(), 64)
     assert file.num_row_groups == 1
     rows = file.read().to_pylist()
     assert [row["segment_index"] for row in rows] == [0, 1, 2]
     assert [row["start_s"] for row in rows] == [segment.start_s for segment in segments]
     assert rows[2]["mfcc"] == segments[2].mfcc.reshape(-1).tolist()
+    assert rows[1]["pitch_hz"] == segments[1].pitch_hz.tolist()
+    prosody = folder.read_prosody("k")
+    assert prosody.shape == (3, 2, 64)
+    assert prosody.dtype == np.float16
+    assert prosody[2, 1].tolist() == segments[2].energy_db.tolist()
 
 
 def test_outcomes_hold_what_the_design_lists(folder: ShardFolder) -> None:

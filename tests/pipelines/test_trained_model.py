@@ -69,6 +69,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardFolder:
                 start_s=0.3 * number,
                 mfcc=random.normal(0, 9, (64, 64, 3)).astype(np.float16),
                 frame_indices=np.sort(random.integers(0, FRAMES, 20)).astype(np.int32),
+                pitch_hz=np.zeros(64, np.float16),
+                energy_db=np.zeros(64, np.float16),
             )
             for number in range(SEGMENTS)
         ]
