@@ -33,6 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.picture:
             require(len(folders) > 1, "--picture shows how runs differ: name two or more")
             check_picture(options.picture)
+        places = [Path(folder).resolve() for folder in folders]
+        twice = [f for f, place in zip(folders, places, strict=True) if places.count(place) > 1]
+        require(
+            not twice or len(folders) == 2,
+            f"{twice[0] if twice else ''} is named more than once: it would count twice in Holm's "
+            "family",
+        )
         runs = [read_run(Path(folder)) for folder in folders]
         result: dict[str, Any] = {}
         if len(runs) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -64,8 +65,12 @@ def _split_of(row: Mapping[str, Any], unit: str) -> Split:
     parts: dict[str, tuple[str, ...]] = {}
     pieces: dict[str, dict[str, tuple[int, ...]]] = {}
     for part in PARTS:
+        listed = [str(item) for item in row.get(part, ())]
+        if len(set(listed)) < len(listed):
+            twice = next(item for item, count in Counter(listed).items() if count > 1)
+            raise ValueError(f"{twice} stands twice in {part} of split {split_id}")
         if unit == CLIP:
-            parts[part] = tuple(str(clip_id) for clip_id in row.get(part, ()))
+            parts[part] = tuple(listed)
             continue
         held: dict[str, list[int]] = {}
         for clip_id, segment in row.get(part, ()):

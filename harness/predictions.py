@@ -15,6 +15,10 @@ from harness.metrics import accuracy, unweighted_average_recall
 from harness.voting import majority_vote
 from pipelines.records import Clip, Prediction
 
+CONTENTS = "contents.json"
+"""Beside predictions: clip_id -> sha256 of its file, so that studies of other recordings are told
+apart.
+"""
 ALL_SPLITS = "all"
 """Stands for the split where the segments of a clip were tested in several."""
 

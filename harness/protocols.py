@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from pipelines.errors import require, require_one_of
@@ -13,6 +13,17 @@ SUBJECT_DEPENDENT = "subject-dependent: the people tested were also trained on"
 LEAKING = (
     "leaking: demonstration only. Segments of the very clips that are tested were trained on, so "
     "the figures say nothing about people, nor about clips, that the model has not seen"
+)
+
+
+SETTLED_BY_A_PLAN = (
+    "subjects_out",
+    "sentence_disjoint",
+    "sentence_groups",
+    "folds",
+    "unit",
+    "repeats",
+    "seeds",
 )
 
 
@@ -74,6 +85,14 @@ class ProtocolConfig:
             "protocol.plan is of one corpus, and harness.cross tests on another",
         )
         if self.plan is not None:
+            for entry in fields(self):
+                if entry.name in SETTLED_BY_A_PLAN:
+                    value = getattr(self, entry.name)
+                    require(
+                        value == entry.default,
+                        f"protocol.{entry.name} ({value}) is settled by protocol.plan "
+                        f"({self.plan}), which holds every split: leave it out",
+                    )
             self.plan = str(Path(self.plan).expanduser().absolute())
 
     @property

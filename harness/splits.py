@@ -10,7 +10,6 @@ from harness.inner_validation import subject_ring, validation_subject
 from harness.plan import CLIP, SEGMENT, Plan, Split
 from harness.plan_file import read_plan, rerun
 from harness.protocols import ProtocolConfig
-from pipelines.errors import require
 from pipelines.records import Clip
 from pipelines.split_task import seed_for
 
@@ -38,11 +37,6 @@ def plan_splits(
         UsageError: the corpus can't be divided so, or the plan's file is of another corpus.
     """
     if protocol.plan is not None:
-        require(
-            protocol.seeds == 1,
-            f"protocol.seeds ({protocol.seeds}) is settled by protocol.plan ({protocol.plan}), "
-            "which holds every training of every split: leave it out",
-        )
         source = f"protocol.plan ({protocol.plan})"
         return rerun(read_plan(Path(protocol.plan)), clips, segments, set(lost), source)
     ordered = sorted(clips, key=lambda clip: clip.clip_id)

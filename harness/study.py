@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -18,7 +19,7 @@ from harness.ledger import Ledger
 from harness.mlflow_study import StudyRecord
 from harness.plan import Plan, Split
 from harness.plan_file import rerun, write_plan
-from harness.predictions import predictions_of, split_figures
+from harness.predictions import CONTENTS, predictions_of, split_figures
 from harness.protocols import LOSO
 from harness.same_sound import SameSound, same_sound
 from harness.splits import plan_splits
@@ -41,6 +42,15 @@ ARTIFACTS = (
     "figures",
 )
 """Of a study's folder: what MLflow gets to keep, where it is there."""
+WITHDRAWN = (
+    "summary.json",
+    "predictions.parquet",
+    "segment_predictions.parquet",
+    "report.html",
+    "tables",
+    "figures",
+)
+"""Of a study's folder: what holds numbers."""
 VOICELESS_SHARE = 0.05
 """Above this share of clips without a found voice, a study warns."""
 
@@ -140,7 +150,17 @@ class Study:
                 )
         write_json(mark, {**self.digests, **asdict(self.record(warnings))})
         write_outcomes(self.folder / "outcomes.csv", self.shards.outcomes)
+        write_json(self.folder / CONTENTS, dict(sorted(self.shards.contents.items())))
         write_text(self.folder / "config.yaml", to_yaml(self.config))
+
+    def withdraw(self) -> None:
+        """Remove what an earlier run made of splits that turned out to leak: no number stands."""
+        for name in WITHDRAWN:
+            path = self.folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def warnings(self, plan: Plan) -> list[str]:
         """Return what a reader of the figures must know of the protocol and the data."""
@@ -176,12 +196,12 @@ class Study:
             name=self.name,
             tags={
                 **self.digests,
+                **self.config.tags,
+                **self.tags,
                 "protocol": self.config.protocol.label,
                 "corpus": self.data.corpus,
                 "git_commit": provenance.git_commit(),
                 "protocol_warning": "; ".join(warnings) or "none",
-                **self.config.tags,
-                **self.tags,
             },
             parameters=self.parameters(),
             datasets=self.data.datasets,

@@ -154,6 +154,7 @@ def run_study(
                         rival=used.rival.is_set,
                     )
         except LeakError as error:
+            study.withdraw()
             tracker.fail(str(error))
             raise
         if todo:

@@ -25,7 +25,7 @@ def print_summary(summary: Mapping[str, Any], folder: Path, tracker: Tracker | N
         console.print(line, markup=False)
     if summary.get("subgroups"):
         console.print()
-        console.print(_subgroups(summary["subgroups"]))
+        console.print(_subgroups(summary["subgroups"], beside(summary)))
     console.print(f"\nrun folder: {folder}", markup=False)
     if (page := folder / "report.html").exists():
         console.print(f"the page:   {page}", markup=False)
@@ -84,9 +84,9 @@ def _subjects(summary: Mapping[str, Any]) -> Table:
     return table
 
 
-def _subgroups(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+def _subgroups(groups: Mapping[str, Sequence[Mapping[str, Any]]], note: str) -> Table:
     table = plain_table(
-        "by subgroup",
+        f"by subgroup{note}",
         "",
         "subjects",
         "clips",
@@ -115,7 +115,8 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
         lines += _headline(summary)
     elif "clip_accuracy_all" in summary:
         lines.append(
-            f"at least               {percent(summary['clip_accuracy_all'])} of all clips "
+            f"at least               {percent(summary['clip_accuracy_all'])}{beside(summary)} of "
+            "all clips "
             f"({percent(summary['coverage'])} have a prediction; the others count as wrong)"
         )
     lines += [f"warning: {warning}" for warning in summary["warnings"]]
@@ -129,6 +130,9 @@ def counted(summary: Mapping[str, Any]) -> str:
     """Return what a study is of: splits, clips, subjects."""
     done = f"{summary['splits_done']} of {summary['splits_expected']} splits done"
     used = f"{summary['clips_usable']} of {summary['clips']} clips used"
+    if summary["system"] == "external":
+        predicted = round(summary["coverage"] * summary["clips"])
+        used = f"{predicted} of {summary['clips']} clips predicted"
     return f"{done}, {used}, {summary['subjects']} subjects"
 
 
@@ -145,14 +149,14 @@ def _headline(summary: Mapping[str, Any]) -> list[str]:
     ]
     if summary["clip_accuracy_all"] != summary["clip_accuracy"]:
         lines.append(
-            f"with lost clips wrong  {percent(summary['clip_accuracy_all'])}  "
+            f"with lost clips wrong  {percent(summary['clip_accuracy_all'])}{note}  "
             f"({percent(summary['coverage'])} of the clips have a prediction)"
         )
     if summary["predicts"] == "segment":
         lines += [
-            f"by mean probability    {percent(summary['clip_accuracy_by_mean'])}  "
+            f"by mean probability    {percent(summary['clip_accuracy_by_mean'])}{note}  "
             f"(in place of the vote, which tied in {percent(summary['tie_rate'])} of the clips)",
-            f"single segments        {percent(summary['segment_accuracy'])}  "
+            f"single segments        {percent(summary['segment_accuracy'])}{note}  "
             f"(UAR {percent(summary['segment_uar'])})",
         ]
     lines.append(
@@ -181,11 +185,13 @@ def _spreads(summary: Mapping[str, Any]) -> list[str]:
         if spread:
             each = ", ".join(percent(row["clip_accuracy"]) for row in spread["each"])
             lines.append(
-                f"between {name:<15}{percent(spread['mean'])} ± {100 * spread['sd']:.1f} (mean and "
+                f"between {name:<15}{percent(spread['mean'])} ± {100 * spread['sd']:.1f}"
+                f"{beside(summary)} (mean and "
                 f"standard deviation of {len(spread['each'])} {what}: {each})"
             )
     if summary["subject_sd"] is not None:
         lines.append(
-            f"between subjects       ± {100 * summary['subject_sd']:.1f} (standard deviation)"
+            f"between subjects       ± {100 * summary['subject_sd']:.1f}{beside(summary)} "
+            "(standard deviation)"
         )
     return lines

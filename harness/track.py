@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run,
         arguments,
         lambda: describe_settings("study", StudyConfig),
+        operands=("RUN", "folders of studies, as runs/NAME; and settings of tracking."),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness.ledger import DONE, Ledger
 from harness.page.attempt import draw
 from harness.plan import Plan
 from harness.plan_file import read_plan
+from harness.predictions import CONTENTS
 from harness.preparation import Preparations
 from harness.study_run import Group, run_study
 from harness.tracking import tracking_uri
@@ -169,6 +171,7 @@ class _Run:
         folder = self.folder / row.name
         folders = [source.folder for source in sources if source and source.folder]
         summary = combine_rows(folder, self._judged(row, folders), folders, row.told.combine)
+        shutil.copy(folders[0] / CONTENTS, folder / CONTENTS)
         draw(folder, self.preparations.reporter)
         parameters = sum(source.parameters for source in sources if source)
         return RowResult(

@@ -16,7 +16,7 @@ COLUMNS = (
     Column("protocol", "protocol"),
     Column("clips", "clips", COUNT),
     Column("accuracy", "accuracy, %", PERCENT),
-    Column("low", "95 % from", PERCENT),
+    Column("low", "nominal 95 % from", PERCENT),
     Column("high", "to", PERCENT),
     Column("interval", "interval"),
     Column("difference", "difference, points", PERCENT),

@@ -14,8 +14,8 @@ def shared_clips(
     """Return the clips of all runs, and for each run those of its clips that are left out.
 
     Raises:
-        UsageError: the runs' clips differ and `common` is not set, none is common, or a clip has
-            another subject or true label in another run.
+        UsageError: the runs' clips differ and `common` is not set, none is common, or a clip is
+            another recording, or has another subject or true label, in another run.
     """
     first, *later = runs
     shared = set(first.clips).intersection(*(run.clips for run in later))
@@ -29,6 +29,13 @@ def shared_clips(
             "tested, add --common"
         )
     for run in later:
+        both = [c for c in sorted(shared) if c in first.contents and c in run.contents]
+        others = [c for c in both if first.contents[c] != run.contents[c]]
+        require(
+            not others,
+            f"{few(others) if others else ''} of the same name is another recording in "
+            f"{first.name} than in {run.name}: they are of other corpora, or their files changed",
+        )
         for name, what in (("subject", "subject"), ("emotion", "true label")):
             pairs = {c: [getattr(r.clips[c], name) for r in (first, run)] for c in sorted(shared)}
             differ = [clip_id for clip_id, (one, other) in pairs.items() if one != other]

@@ -11,7 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.ledger import DONE, Ledger
 from harness.plan_file import read_plan
+from harness.predictions import CONTENTS
 from pipelines.errors import UsageError, require
 
 COLUMNS = ["clip_id", "subject", "emotion", "predicted"]
@@ -45,6 +47,8 @@ class RunResults:
     summary: Mapping[str, Any]
     clips: Mapping[str, ClipResult]
     """By clip_id, in order."""
+    contents: Mapping[str, str]
+    """clip_id -> sha256 of its file; empty where the folder does not tell."""
 
     @property
     def protocol_warnings(self) -> list[str]:
@@ -109,13 +113,27 @@ def read_run(folder: Path) -> RunResults:
             predicted=(*(held.predicted if held else ()), row["predicted"]),
         )
     _check_against_plan(folder, clips)
-    return RunResults(name=str(folder), summary=summary, clips=clips)
+    told = folder / CONTENTS
+    contents = json.loads(told.read_text()) if told.is_file() else {}
+    return RunResults(name=str(folder), summary=summary, clips=clips, contents=contents)
 
 
 def _check_against_plan(folder: Path, clips: Mapping[str, ClipResult]) -> None:
-    """See that all clips of the plan have a prediction, whatever the summary says."""
+    """See that all splits of the plan are done and all its clips have a prediction, whatever the
+    summary says.
+    """
     path = folder / "plan.json"
     if not path.is_file():
         return
-    missing = sorted(read_plan(path).test_clips - clips.keys())
+    plan = read_plan(path)
+    if (folder / "splits").is_dir():
+        ledger = Ledger(folder / "splits")
+        entries = {split.split_id: ledger.entry(split.split_id) for split in plan.splits}
+        undone = [name for name, entry in entries.items() if entry is None or entry.status != DONE]
+        require(
+            not undone,
+            f"{folder} is incomplete: its split {undone[0] if undone else ''} is not done "
+            f"({len(undone)} such in all), whatever summary.json says: run its command again",
+        )
+    missing = sorted(plan.test_clips - clips.keys())
     require(not missing, f"{folder} is incomplete: its plan tests {few(missing)} without result")

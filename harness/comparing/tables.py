@@ -25,7 +25,7 @@ def print_comparison(result: Row) -> None:
         for warning in result["warnings"]:
             console.print(f"warning: {warning}", markup=False)
         for one in result["comparisons"]:
-            _print_pair(console, one, result["family"])
+            _print_pair(console, one, result["family"], _labels(one, result["runs"]))
     if "published" in result:
         _print_published(console, result["published"])
 
@@ -59,11 +59,17 @@ def _protocol(run: Row) -> str:
     return name + beside(run)
 
 
-def _print_pair(console: Console, one: Row, family: Sequence[str]) -> None:
+def _labels(one: Row, runs: Sequence[Row]) -> str:
+    """Return what must stand beside a difference: what takes meaning from either number does."""
+    both = [run for run in runs if run["run"] in (one["run"], one["against"])]
+    return "".join(dict.fromkeys(beside(run) for run in both))
+
+
+def _print_pair(console: Console, one: Row, family: Sequence[str], note: str) -> None:
     mean, pooled = one["difference_subject_mean"], one["difference_pooled"]
     lines = [
         "",
-        f"{one['run']} minus {one['against']}",
+        f"{one['run']} minus {one['against']}{note}",
         f"mean over subjects     {_points(mean)}",
         f"pooled accuracy        {_points(pooled)}",
         f"permutation            {_p(one['permutation'])}",
@@ -159,7 +165,7 @@ def _print_published(console: Console, published: Row) -> None:
     for run in published["runs"]:
         table.add_row(
             Text(f"{run['run']} on {run['corpus']}, mean over subjects"),
-            Text(_protocol(run)),
+            Text(f"{_protocol(run)}, {run['splits_done']} of {run['splits_expected']} splits done"),
             str(run["clips"]),
             percent(run["clip_accuracy_subject_mean"]),
             f"{span(run['low'], run['high'])}, t over {run['subjects']} subjects",

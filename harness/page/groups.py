@@ -19,7 +19,7 @@ def groups_section(run: RunFolder) -> Section | None:
         ("clip_accuracy", "accuracy, %", PERCENT),
         ("uar", "UAR, %", PERCENT),
         ("clip_accuracy_subject_mean", "mean over subjects, %", PERCENT),
-        ("low", "95 % from", PERCENT),
+        ("low", "nominal 95 % from", PERCENT),
         ("high", "to", PERCENT),
     ]
     return Section(

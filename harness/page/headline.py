@@ -196,7 +196,7 @@ def _figures(run: RunFolder) -> Table:
         columns=[
             Column("figure", "figure"),
             Column("value", "%", PERCENT),
-            Column("low", "95 % from", PERCENT),
+            Column("low", "nominal 95 % from", PERCENT),
             Column("high", "to", PERCENT),
             Column("what", "what it is", NOTE),
         ],

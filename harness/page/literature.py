@@ -53,8 +53,9 @@ def literature_section(run: RunFolder) -> Section | None:
                     Column("protocol", "protocol"),
                     Column("clips", "clips", COUNT),
                     Column("accuracy", "accuracy, %", PERCENT),
-                    Column("low", "95 % from", PERCENT),
+                    Column("low", "nominal 95 % from", PERCENT),
                     Column("high", "to", PERCENT),
+                    Column("interval", "interval"),
                     Column("remark", "remark", NOTE),
                 ],
                 rows=[*_ours(run), *map(_published, rows)],
@@ -69,7 +70,7 @@ def _ours(run: RunFolder) -> list[list[object]]:
         return []
     summary = run.summary
     cautions = [caution.partition(":")[0] for caution in cautions_of(run)]
-    remark = "; ".join(["interval over subjects", *cautions])
+    remark = "; ".join(cautions) or None
     pooled = "; ".join(["of all clips together", *cautions])
     common = [summary["corpus"], summary["protocol"], summary["clips_usable"]]
     interval = [summary["ci95_low"], summary["ci95_high"]]
@@ -79,12 +80,14 @@ def _ours(run: RunFolder) -> list[list[object]]:
             *common,
             summary["clip_accuracy_subject_mean"],
             *interval,
+            "t over subjects",
             remark,
         ],
-        ["this study, UAR", *common, summary["uar"], None, None, pooled],
+        ["this study, UAR", *common, summary["uar"], None, None, None, pooled],
     ]
 
 
 def _published(row: Mapping[str, Any]) -> list[object]:
     names = ("system", "corpus", "protocol", "clips", "accuracy", "low", "high")
-    return [*(row[name] for name in names), CAUTION[row["protocol"]]]
+    interval = None if row["low"] is None else "Wilson, ignores subjects"
+    return [*(row[name] for name in names), interval, CAUTION[row["protocol"]]]

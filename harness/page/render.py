@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -38,6 +38,8 @@ SECTIONS: tuple[Callable[[RunFolder], Section | None], ...] = (
     losses_section,
     origin_section,
 )
+OF_A_SEARCH = "search_"
+"""Figures that are not of the page begin so."""
 PAGE, FIGURES, TABLES = "report.html", "figures", "tables"
 
 
@@ -56,11 +58,22 @@ def write_page(folder: Path) -> Path:
         for drawing in (drawing for section in sections for drawing in section.drawings):
             save(drawing, folder / FIGURES)
     tables = [table for section in sections for table in section.tables]
-    for table in [*([head.figures] if head.figures else []), *tables]:
+    tables = [*([head.figures] if head.figures else []), *tables]
+    drawn = {drawing.name for section in sections for drawing in section.drawings}
+    _clear(folder / FIGURES, drawn)
+    _clear(folder / TABLES, {table.name for table in tables})
+    for table in tables:
         write_text(folder / TABLES / f"{table.name}.csv", table.csv())
         write_text(folder / TABLES / f"{table.name}.tex", table.latex())
     write_text(folder / PAGE, page)
     return folder / PAGE
+
+
+def _clear(folder: Path, names: Collection[str]) -> None:
+    """Remove what an earlier page left and this one has not: numbers that stand no longer."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.stem not in names and not path.stem.startswith(OF_A_SEARCH):
+            path.unlink()
 
 
 def read_page(folder: Path) -> str:

@@ -86,6 +86,7 @@ def _read(folder: Path) -> RunFolder:
     summary = _json(folder / "summary.json")
     # Without a finished split a table that lies there is of an earlier study.
     some = "per_subject" in summary
+    _check_ledger(folder, summary)
     return RunFolder(
         name=_json(folder / "study.json").get("name", folder.resolve().name),
         summary=summary,
@@ -95,6 +96,19 @@ def _read(folder: Path) -> RunFolder:
         entries=tuple(_entries(folder)),
         provenance=_json(folder / "provenance.json"),
         config=_text(folder / "config.yaml"),
+    )
+
+
+def _check_ledger(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Refuse a summary that speaks of splits which the ledger does not hold."""
+    plan = _json(folder / "plan.json")
+    if not summary.get("complete") or not (folder / "splits").is_dir():
+        return
+    done = sum(entry.get("status") == DONE for entry in _entries(folder))
+    require(
+        done >= len(plan.get("splits", ())),
+        f"{folder}: summary.json says that the study is complete, and its ledger holds {done} of "
+        f"{len(plan.get('splits', ()))} splits: run the study's command again",
     )
 
 

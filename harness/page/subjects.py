@@ -113,7 +113,7 @@ def _table(rows: Sequence[Row], intervals: Sequence[Interval]) -> Table:
         Column("subject", "subject"),
         Column("clips", "clips", COUNT),
         Column("clip_accuracy", "accuracy, %", PERCENT),
-        Column("wilson95_low", "95 % from", PERCENT),
+        Column("wilson95_low", "nominal 95 % from", PERCENT),
         Column("wilson95_high", "to", PERCENT),
         Column("uar", "UAR, %", PERCENT),
         Column("clips_missing", "missing", COUNT),

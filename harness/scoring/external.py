@@ -19,6 +19,7 @@ from harness.divisions import check_divisible
 from harness.leakage import check_plan
 from harness.plan import SEGMENT, Plan
 from harness.plan_file import write_plan
+from harness.predictions import CONTENTS
 from harness.protocols import CROSS, KFOLD
 from harness.scoring.prediction_file import PredictionFile, read_prediction_file
 from harness.sentences import sentence_overlap
@@ -112,15 +113,22 @@ def score(path: Path, config: StudyConfig) -> Scored:
     )
     name = config.name or f"{_file_name(path.stem)}-{protocol.kind}-{digest_of(digests)[:8]}"
     folder = Path(config.paths.runs).absolute() / name
-    return Scored(folder, _write(folder, name, config, study, file))
+    return Scored(folder, _write(folder, name, config, study, file, contents))
 
 
 def _write(
-    folder: Path, name: str, config: StudyConfig, study: Judged, file: PredictionFile
+    folder: Path,
+    name: str,
+    config: StudyConfig,
+    study: Judged,
+    file: PredictionFile,
+    contents: Mapping[str, str],
 ) -> dict[str, Any]:
     with claim_folder(folder, name, study.digests):
         write_text(folder / "config.yaml", to_yaml(config))
         write_plan(folder / "plan.json", study.plan)
+        known = {c: v for c, v in sorted(contents.items()) if v not in (UNREADABLE, EMPTY)}
+        write_json(folder / CONTENTS, known)
         failed = unpredicted(study.plan, file.predictions)
         done = len(study.plan.splits) - len(failed)
         return summarise(folder, study, file.predictions, None, done, failed)

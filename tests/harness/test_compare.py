@@ -170,6 +170,36 @@ def test_other_labels_and_subjects_are_refused(
     assert said in refusal(compare(forked_commands, runs, "A", "X", "--common"))
 
 
+def test_other_recordings_under_the_same_names_are_refused(
+    runs: Path, forked_commands: ForkedCommands
+) -> None:
+    for name, content in (("A", "one"), ("B", "one"), ("C", "other")):
+        told = {row["clip_id"]: content for row in made(0, 0.5)}
+        (runs / name / "contents.json").write_text(json.dumps(told))
+    assert compare(forked_commands, runs, "A", "B").status == 0
+    for more in ([], ["--common"]):
+        line = refusal(compare(forked_commands, runs, "A", "C", *more))
+        assert "(s1/0, s1/1, s1/2, s1/3, s1/4 and 35 more) of the same name is another" in line
+
+
+def test_a_run_that_is_named_twice_is_refused(runs: Path, forked_commands: ForkedCommands) -> None:
+    line = refusal(compare(forked_commands, runs, "A", "B", str(runs / "B")))
+    assert "B is named more than once" in line
+
+
+def test_a_run_whose_ledger_lacks_a_split_is_refused_whatever_its_summary_says(
+    runs: Path, forked_commands: ForkedCommands
+) -> None:
+    rows = made(3, 0.7)
+    write_run(runs / "L", rows)
+    tested = [row["clip_id"] for row in rows]
+    plan = {"unit": "clip", "splits": [{"split_id": "x", "train": [], "test": tested}]}
+    (runs / "L" / "plan.json").write_text(json.dumps(plan))
+    (runs / "L" / "splits").mkdir()
+    line = refusal(compare(forked_commands, runs, "A", "L"))
+    assert "L is incomplete: its split x is not done (1 such in all)" in line
+
+
 def test_incomplete_runs_and_folders_that_are_none_are_refused(
     runs: Path, forked_commands: ForkedCommands
 ) -> None:
@@ -211,6 +241,7 @@ def test_a_warning_of_a_protocol_and_an_external_system_are_said(
     write_run(runs / "X", made(2, 0.9), system="external")
     said = compare(forked_commands, runs, "A", "K", "X").stdout
     assert f"warning: K is {leak}" in said
+    assert f"K minus A [{leak}]" in said
     assert "X is of an external system: what it was trained on is not known here" in said
 
 

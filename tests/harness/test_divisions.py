@@ -326,6 +326,22 @@ def test_a_plan_that_leaves_clips_out_says_how_many(tmp_path: Path) -> None:
     assert plan_of(clips).untested(ids) == []
 
 
+def test_a_clip_that_stands_twice_in_a_part_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "p.json", {"split_id": "x", "train": ["a", "b", "a"], "test": ["c"]})
+    with pytest.raises(UsageError, match="a stands twice in train of split x"):
+        read_plan(Path(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("subjects_out", 3), ("sentence_disjoint", True), ("unit", "subject"), ("seeds", 2)],
+)
+def test_what_a_plan_settles_is_refused_beside_it(name: str, value: Any) -> None:
+    kind = "kfold" if name == "unit" else "loso"
+    with pytest.raises(UsageError, match=rf"protocol\.{name} \({value}\) is settled by"):
+        ProtocolConfig(kind=kind, plan="p.json", **{name: value})
+
+
 @pytest.mark.parametrize("lost", [None, 5])
 def test_a_plan_whose_lost_clips_are_no_list_is_refused(lost: object, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"

@@ -18,6 +18,7 @@ from harness.page.attempt import draw
 from harness.page.render import read_page, write_page
 from harness.protocols import LEAKING, SUBJECT_DEPENDENT
 from harness.published import FIGURE_4
+from pipelines.errors import UsageError
 from pipelines.progress import Reporter
 
 SCRIPT = "<script>alert(1)</script>"
@@ -216,6 +217,22 @@ def test_an_incomplete_study_says_so_and_has_no_headline(tmp_path: Path) -> None
     assert "headline" not in page.tables
     assert not any("this study" in row[0] for row in page.tables["published"])
     assert "no result of the study" in page.by_id["subjects"]
+
+
+def test_numbers_of_an_earlier_page_do_not_stay_beside_an_incomplete_study(tmp_path: Path) -> None:
+    made_study(tmp_path, networks=())
+    write_page(tmp_path)
+    (tmp_path / "figures" / "search_history.png").write_bytes(b"")
+    assert (tmp_path / "tables" / "headline.csv").exists()
+    (tmp_path / "splits" / "loso-s01.json").unlink()
+    # The summary still says that all is done.
+    with pytest.raises(UsageError, match=r"its ledger holds 2 of 3 splits"):
+        write_page(tmp_path)
+    made_study(tmp_path, failed=["s01"], networks=())
+    write_page(tmp_path)
+    left = {path.stem for name in ("tables", "figures") for path in (tmp_path / name).iterdir()}
+    assert not {"headline", "confusion", "confusion_paper", "votes"} & left
+    assert {"per_subject", "search_history"} <= left
 
 
 def test_a_study_of_which_no_split_is_done_has_a_page(tmp_path: Path) -> None:

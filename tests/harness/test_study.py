@@ -269,6 +269,9 @@ def test_a_normaliser_tells_which_clips_it_saw_and_a_planted_leak_stops_the_stud
     again = run_module("harness.loso", *arguments, cwd=cwd)
     assert again.status == 2
     assert f"the standardiser was fitted on {split['test'][0]}" in again.stderr
+    # What stood there as the study's result stands no longer.
+    for name in ("summary.json", "predictions.parquet", "report.html", "tables", "figures"):
+        assert not (folder / name).exists()
 
 
 def test_in_a_terminal_each_stage_is_one_live_line_and_another_seed_gives_other_probabilities(
