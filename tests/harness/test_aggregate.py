@@ -191,7 +191,15 @@ def test_a_warning_of_the_protocol_stands_beside_the_number_and_in_the_title(
 ) -> None:
     print_summary(study(tmp_path, VOTING, "segment", same_people=True), tmp_path)
     said = capsys.readouterr().out.splitlines()
-    for start in ("LOSO on made", "mean over subjects", "pooled accuracy", "pooled UAR"):
+    for start in (
+        "LOSO on made",
+        "mean over subjects",
+        "pooled accuracy",
+        "pooled UAR",
+        "by mean probability",
+        "single segments",
+        "between subjects",
+    ):
         (line,) = [line for line in said if line.startswith(start)]
         assert "[subject-dependent: the people tested were also trained on]" in line
 
