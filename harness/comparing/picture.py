@@ -55,7 +55,11 @@ def save_picture(result: Mapping[str, Any], target: Path) -> None:
 
 def draw_comparison(result: Mapping[str, Any]) -> Figure:
     """Draw subjects as pairs of points and emotions as differences with their intervals."""
-    notes = [line for note in result["warnings"] for line in textwrap.wrap(note, LETTERS)]
+    notes = [
+        line
+        for note in result["warnings"]
+        for line in textwrap.wrap(note, LETTERS, break_on_hyphens=False)
+    ]
     pairs = result["comparisons"]
     heights = [
         HEAD + ROW * (len(pair["per_subject"]) + len(pair["per_emotion"])) + GAP + FOOT

@@ -35,10 +35,18 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("planted", "said"),
     [
-        ("eve/copied.avi", "the same recording under two names"),
-        ("eve/encoded.mp4", "the same recording in two files"),
+        pytest.param(
+            "eve/copied.avi",
+            "the same recording under two names",
+            marks=pytest.mark.long,
+            id="copied",
+        ),
+        pytest.param(
+            "eve/encoded.mp4",
+            "the same recording in two files",
+            id="in another container, other codecs, at half the level",
+        ),
     ],
-    ids=["copied", "in another container, other codecs, at half the level"],
 )
 def test_a_recording_under_two_subjects_is_refused_by_name(
     planted: str, said: str, clips: Path

@@ -439,6 +439,7 @@ def test_a_name_that_another_study_has_is_refused(
     assert snapshot(cwd / "runs" / "small") == before
 
 
+@pytest.mark.long
 def test_one_changed_clip_costs_that_clip_alone(small_study: SmallStudy, tmp_path: Path) -> None:
     corpus = next((small_study.cwd / "data" / "corpora").iterdir())
     clips = tmp_path / "clips"

@@ -176,6 +176,7 @@ def test_a_place_that_cannot_be_written_to_is_refused_in_a_line() -> None:
     assert names_in(bucket("data")) == []
 
 
+@pytest.mark.long
 def test_a_study_runs_on_a_corpus_and_shards_that_lie_in_a_store(
     small_study: SmallStudy, tmp_path: Path
 ) -> None:
