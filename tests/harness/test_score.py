@@ -98,7 +98,7 @@ def test_figures_and_the_folder_are_those_of_a_study(
     assert (folder / "config.yaml").exists()
     said_of_it = score(forked_commands, corpus, "name=theirs").stdout
     assert "LOSO on csv_manifest, external system" in said_of_it
-    assert "4 of 4 splits done, 24 of 24 clips used, 4 subjects" in said_of_it
+    assert "4 of 4 splits done, 24 of 24 clips predicted, 4 subjects" in said_of_it
     write(corpus, answers(1))
     score(forked_commands, corpus, "name=others")
     compared = forked_commands.run(
