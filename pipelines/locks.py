@@ -79,7 +79,12 @@ class _FileLock:
         return True
 
     def holder(self) -> str:
-        return _name(self._path.read_bytes())
+        # Whoever has just taken it writes its name a moment later.
+        for _ in range(20):
+            if told := self._path.read_bytes():
+                break
+            time.sleep(0.05)
+        return _name(told)
 
     def free(self) -> None:
         self._file.close()
