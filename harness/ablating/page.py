@@ -23,6 +23,7 @@ from harness.drawing import (
     save,
 )
 from harness.literature import NOTES
+from harness.page.cautions import marked_section
 from harness.page.headline import Headline
 from harness.page.render import FIGURES, TABLES, page_html
 from harness.page.section import Section
@@ -69,10 +70,12 @@ def write_ablation_page(folder: Path, result: Row) -> Path:
             ),
             Section(anchor="changes", title="What each row changes", tables=[tables[2]]),
         ]
+        cautions = rows[0]["protocol_warnings"] or ()
+        sections = [marked_section(section, cautions) for section in sections]
         page = page_html(_head(result), sections, complete=result["complete"])
-        for drawing in drawings:
+        for drawing in (drawing for section in sections for drawing in section.drawings):
             save(drawing, folder / FIGURES)
-    for each in tables:
+    for each in (table for section in sections for table in section.tables):
         write_text(folder / TABLES / f"{each.name}.csv", each.csv())
         write_text(folder / TABLES / f"{each.name}.tex", each.latex())
     write_text(folder / PAGE, page)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.ablating.combined import combine_rows
-from harness.ablating.config import WHOLE, AblateConfig
+from harness.ablating.config import MEAN_VOTE, WHOLE, AblateConfig
 from harness.ablating.rows import Row
 from harness.aggregate import Judged
 from harness.config import StudyConfig, config_digest
@@ -118,16 +118,7 @@ class _Run:
         digest = config_digest(config)
         if digest in self._by_digest:
             known = self.results[self._by_digest[digest]]
-            return RowResult(
-                row=row,
-                status=known.status,
-                reason=known.reason,
-                folder=known.folder,
-                summary=known.summary,
-                parameters=known.parameters,
-                seconds=known.seconds,
-                same_as=known.row.name,
-            )
+            return replace(known, row=row, same_as=known.row.name)
         # A reporter of its own: a study's seconds are those of its stages alone.
         outcome = run_study(
             config,
@@ -191,7 +182,8 @@ class _Run:
             corpus=whole["corpus"],
             clips=data.clips,
             classes=whole["classes"],
-            predicts="segment",
+            # Where the whole system fuses clips there is no vote to replace.
+            predicts=whole["predicts"] if row.told.combine == MEAN_VOTE else "segment",
             digests={
                 "config_digest": digest_of([row.told.combine, [str(f.name) for f in folders]]),
                 "data_digest": whole["data_digest"],
