@@ -12,11 +12,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 
 class Stage:
@@ -57,6 +60,20 @@ class _LiveStage(Stage):
         self._progress.update(self._task, note=note)
 
 
+class _RateColumn(ProgressColumn):
+    """How many are done in a second, or in a minute where they take longer."""
+
+    def render(self, task: Task) -> Text:
+        return Text(rate_of(task.speed))
+
+
+def rate_of(per_second: float | None) -> str:
+    """Return a rate as people read it; nothing before it is known."""
+    if not per_second:
+        return ""
+    return f"{per_second:.1f}/s" if per_second >= 1 else f"{60 * per_second:.1f}/min"
+
+
 class Reporter:
     """Says on stderr what is going on: live in a terminal, one line at the end elsewhere."""
 
@@ -94,6 +111,7 @@ class Reporter:
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
+            _RateColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),

@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from harness.ablating.config import WHOLE
-from harness.terminal import percent, plain_console, plain_table, span
+from harness.terminal import beside, percent, plain_console, plain_table, span
 
 Row = Mapping[str, Any]
 
@@ -18,9 +18,8 @@ def print_ablation(result: Row, folder: Path, page: Path) -> None:
     """Print every row with its difference to the whole system, then what each allows to say."""
     console = plain_console()
     whole = result["rows"][0]
-    warned = "".join(f" [{t.partition('. ')[0]}]" for t in whole["protocol_warnings"] or ())
     table = plain_table(
-        f"{whole['protocol']} on {whole['corpus']}{warned}",
+        f"{whole['protocol']} on {whole['corpus']}{beside(whole)}",
         "row",
         "clips",
         "subject mean",

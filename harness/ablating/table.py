@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.ablating.config import RIVAL, VARIANT, WHOLE
 from harness.literature import published_rows
+from harness.page.cautions import in_short
 from harness.page.tables import COUNT, NOTE, NUMBER, PERCENT, Column, Table
 from harness.published import KFOLD, LOSO, PUBLISHED
 
@@ -70,10 +71,10 @@ def _quoted(row: Row) -> list[Any]:
 def _own(row: Row) -> list[Any]:
     difference = row["difference"] or {}
     done = row["status"] == "done"
-    warned = "".join(f" [{text.partition(':')[0]}]" for text in row["protocol_warnings"] or ())
+    short = in_short(row["protocol_warnings"] or ())
     return [
         row["title"],
-        None if row["protocol"] is None else row["protocol"] + warned,
+        None if row["protocol"] is None else row["protocol"] + (f" [{short}]" if short else ""),
         row["clips_usable"],
         row["clip_accuracy_subject_mean"] if done else None,
         row["ci95_low"] if done else None,

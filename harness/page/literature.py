@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.literature import published_rows
+from harness.page.cautions import in_short
 from harness.page.headline import cautions_of
 from harness.page.run_folder import RunFolder
 from harness.page.section import Section
@@ -69,9 +70,8 @@ def _ours(run: RunFolder) -> list[list[object]]:
     if not run.complete:
         return []
     summary = run.summary
-    cautions = [caution.partition(":")[0] for caution in cautions_of(run)]
-    remark = "; ".join(cautions) or None
-    pooled = "; ".join(["of all clips together", *cautions])
+    remark = in_short(cautions_of(run))
+    pooled = "; ".join(["of all clips together", *([remark] if remark else [])])
     common = [summary["corpus"], summary["protocol"], summary["clips_usable"]]
     interval = [summary["ci95_low"], summary["ci95_high"]]
     return [
@@ -81,7 +81,7 @@ def _ours(run: RunFolder) -> list[list[object]]:
             summary["clip_accuracy_subject_mean"],
             *interval,
             "t over subjects",
-            remark,
+            remark or None,
         ],
         ["this study, UAR", *common, summary["uar"], None, None, None, pooled],
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,25 +86,28 @@ def _read(folder: Path) -> RunFolder:
     summary = _json(folder / "summary.json")
     # Without a finished split a table that lies there is of an earlier study.
     some = "per_subject" in summary
-    _check_ledger(folder, summary)
+    entries = _entries(folder)
+    _check_ledger(folder, summary, entries)
     return RunFolder(
         name=_json(folder / "study.json").get("name", folder.resolve().name),
         summary=summary,
         predictions=_table(folder / "predictions.parquet") if some else None,
         segments=_table(folder / "segment_predictions.parquet") if some else None,
         outcomes=_outcomes(folder / "outcomes.csv"),
-        entries=tuple(_entries(folder)),
+        entries=tuple(entries),
         provenance=_json(folder / "provenance.json"),
         config=_text(folder / "config.yaml"),
     )
 
 
-def _check_ledger(folder: Path, summary: Mapping[str, Any]) -> None:
+def _check_ledger(
+    folder: Path, summary: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]
+) -> None:
     """Refuse a summary that speaks of splits which the ledger does not hold."""
     plan = _json(folder / "plan.json")
     if not summary.get("complete") or not (folder / "splits").is_dir():
         return
-    done = sum(entry.get("status") == DONE for entry in _entries(folder))
+    done = sum(entry.get("status") == DONE for entry in entries)
     require(
         done >= len(plan.get("splits", ())),
         f"{folder}: summary.json says that the study is complete, and its ledger holds {done} of "
