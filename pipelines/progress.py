@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -17,7 +18,6 @@ from rich.progress import (
     Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
@@ -49,29 +49,59 @@ class _LiveStage(Stage):
     def __init__(self, name: str, total: int, progress: Progress) -> None:
         super().__init__(name, total)
         self._progress = progress
-        self._task = progress.add_task(name, total=total, note="")
+        self._task = progress.add_task(name, total=total, note="", counted_at=0.0)
 
     def advance(self, note: str = "") -> None:
         super().advance(note)
-        self._progress.update(self._task, completed=self.done, note=self.note)
+        self._progress.update(
+            self._task, completed=self.done, note=self.note, counted_at=self.seconds
+        )
 
     def say(self, note: str) -> None:
         super().say(note)
         self._progress.update(self._task, note=note)
 
 
+# rich's own columns for these look at the last 30 seconds only, and want two steps in them: where
+# a step is a trial of minutes they would never say anything.
 class _RateColumn(ProgressColumn):
-    """How many are done in a second, or in a minute where they take longer."""
+    """How many are done in a second, in a minute or in an hour."""
 
     def render(self, task: Task) -> Text:
-        return Text(rate_of(task.speed))
+        return Text(rate_of(int(task.completed), task.fields["counted_at"]))
 
 
-def rate_of(per_second: float | None) -> str:
-    """Return a rate as people read it; nothing before it is known."""
-    if not per_second:
+class _TimeLeftColumn(ProgressColumn):
+    """How long the rest takes at the pace until now."""
+
+    # Twice a second is often enough, and does not flicker.
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        left = int((task.total or 0) - task.completed)
+        at = task.fields["counted_at"]
+        return Text(time_left(int(task.completed), left, at, (task.elapsed or 0.0) - at))
+
+
+def rate_of(done: int, seconds: float) -> str:
+    """Return the rate of `done` steps in so many seconds; nothing before the first step."""
+    if not done or seconds <= 0:
         return ""
-    return f"{per_second:.1f}/s" if per_second >= 1 else f"{60 * per_second:.1f}/min"
+    for unit, length in (("s", 1), ("min", 60)):
+        if done * length >= seconds:
+            return f"{done * length / seconds:.1f}/{unit}"
+    return f"{done * 3600 / seconds:.1f}/h"
+
+
+def time_left(done: int, left: int, seconds: float, since: float) -> str:
+    """Return the time that `left` more steps take, as h:mm:ss.
+
+    `done` steps took `seconds`, and the last of them ended `since` seconds ago; nothing is known
+    before the first.
+    """
+    if not done:
+        return "-:--:--"
+    return str(timedelta(seconds=int(max(0.0, left * seconds / done - since))))
 
 
 class Reporter:
@@ -113,7 +143,7 @@ class Reporter:
             MofNCompleteColumn(),
             _RateColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            _TimeLeftColumn(),
             TextColumn("{task.fields[note]}"),
             console=self.console,
             transient=True,

@@ -284,7 +284,11 @@ def test_in_a_terminal_each_stage_is_one_live_line_and_another_seed_gives_other_
     live = re.findall(r"[^\r\n]*train [^\r\n]*[012]/3[^\r\n]*\r?\n?", other.stdout)
     assert live
     assert not [line for line in live if line.endswith("\n")]
-    assert re.search(r"train .*[12]/3 +[\d.]+/(s|min)", other.stdout)
+    shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", other.stdout)
+    # Done, rate, time gone, time left.
+    assert re.search(r"train +\S+ +[12]/3 +[\d.]+/(s|min) +\d:\d\d:\d\d +\d:\d\d:\d\d", shown), (
+        shown
+    )
     for stage in ("preprocess: 18 clips were done before", "train: 3 of 3 in"):
         assert other.stdout.count(stage) == 1
     one = pq.read_table(small_study.folder / "predictions.parquet")
