@@ -15,12 +15,13 @@ from harness.ablating.report import print_ablation
 from harness.ablating.results import told_rows
 from harness.ablating.rows import rows_of
 from harness.ablating.run import DONE_ROW, INCOMPLETE, run_rows
-from harness.mlflow_study import StudyRecord
+from harness.ablating.sending import ABLATION, send_tables
+from harness.provenance import git_commit
 from harness.tracking import Tracker
 from pipelines.command_line import run_command
-from pipelines.config import compose_config, describe_settings
+from pipelines.config import compose_config, describe_settings, to_yaml
 from pipelines.progress import Reporter
-from pipelines.storage import write_json
+from pipelines.storage import write_json, write_text
 
 ALL_DONE, SOME_FAILED = 0, 1
 
@@ -40,53 +41,23 @@ def ablate(
     rows = rows_of(config, overrides)
     folder, results = run_rows(config, rows, reporter, verbose=verbose)
     told = told_rows(results, config.ablation.family)
+    whole = results[0]
     result: dict[str, Any] = {
         "name": folder.name,
         "reader": config.corpus.name,
         "protocol_kind": config.protocol.kind,
         "several_seeds": config.protocol.seeds > 1,
-        "complete": results[0].status == DONE_ROW,
+        "digests": {key: whole.summary[key] for key in ("config_digest", "data_digest")},
+        "git_commit": git_commit(),
+        "complete": whole.status == DONE_ROW,
         "family": list(config.ablation.family),
-        "warnings": list(results[0].summary["warnings"]),
+        "warnings": list(whole.summary["warnings"]),
         "rows": told,
     }
-    write_json(folder / "ablation.json", result)
+    write_text(folder / "config.yaml", to_yaml(config))
+    write_json(folder / ABLATION, result)
     page = write_ablation_page(folder, result)
-    return result, folder, page, _send(config, folder, result, page)
-
-
-def _send(config: AblateConfig, folder: Path, result: dict[str, Any], page: Path) -> Tracker:
-    """Send the table as a run of its own: the rows' studies, which are there, bear its name."""
-    whole = result["rows"][0]
-    tags = {
-        "ablation": folder.name,
-        "protocol": str(whole["protocol"]),
-        "corpus": str(whole["corpus"]),
-        "protocol_warning": "; ".join(whole["protocol_warnings"] or ()) or "none",
-        "config_digest": folder.name,
-        "data_digest": "of its rows",
-    }
-    record = StudyRecord(name=folder.name, tags=tags, parameters={}, datasets=())
-    tracker = Tracker(config.tracking, runs=folder.parent, record=record)
-    tracker.start()
-    figures = {
-        f"{row['row']}/{name}": value
-        for row in result["rows"]
-        for name, value in (
-            ("clip_accuracy_subject_mean", row["clip_accuracy_subject_mean"]),
-            ("difference", (row["difference"] or {}).get("value")),
-            ("p_holm", row.get("p_holm")),
-        )
-        if value is not None
-    }
-    told = {
-        **figures,
-        "seconds": {},
-        "complete": result["complete"],
-        "warnings": result["warnings"],
-    }
-    tracker.finish(told, [folder / "ablation.json", page, folder / "tables", folder / "figures"])
-    return tracker
+    return result, folder, page, send_tables(folder, result, config.tracking)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

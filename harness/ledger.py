@@ -44,6 +44,8 @@ class Entry:
     warnings: list[str] = field(default_factory=list)
     resumed: dict[str, int] = field(default_factory=dict)
     """Network -> epochs that another process had done before this one went on."""
+    taken: list[str] = field(default_factory=list)
+    """Networks that another study with the same stage 1 had trained."""
     seconds: dict[str, float] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     """Those that a search chose for it."""
@@ -86,6 +88,7 @@ class Ledger:
                 chosen=result.chosen,
                 warnings=result.warnings,
                 resumed=result.resumed,
+                taken=result.taken,
                 seconds=result.seconds,
                 settings=dict(settings or {}),
                 device=device,

@@ -1,10 +1,11 @@
-"""What MLflow's own pages show first: the studies by accuracy, and the headline of each."""
+"""What MLflow's own pages show first: studies, or rows of an ablation, by accuracy; headlines."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 NOTE = "mlflow.note.content"
 VIEW = "studies"
@@ -21,9 +22,12 @@ COLUMNS = (
     "params.`protocol`",
     "tags.`protocol_warning`",
 )
+STUDIES = "metrics.splits_expected > 0"
+"""Splits, models that harness.fit logs and tables of ablations have no such figure."""
+GROUP = "ablation"
+"""Tag of the studies that are rows of one ablation."""
 FACETS: dict[str, Any] = {
-    # Splits, and models that harness.fit logs, have no such figure.
-    "searchFilter": "metrics.splits_expected > 0",
+    "searchFilter": STUDIES,
     "orderByKey": ORDER,
     "orderByAsc": False,
     "startTime": "ALL",
@@ -44,9 +48,25 @@ def experiment_tags(experiment_id: str) -> dict[str, str]:
     }
 
 
-def studies_address(server: str, experiment_id: str) -> str:
-    """Return the address of the page that lists the studies by accuracy."""
-    return f"{server.rstrip('/')}/{_page(experiment_id)}"
+def group_tags(group: str) -> dict[str, str]:
+    """Return the tag that gives an experiment the view of one ablation's rows."""
+    facets = {
+        **FACETS,
+        "searchFilter": f"{STUDIES} and tags.`{GROUP}` = '{group}'",
+        "selectedColumns": ["tags.`row`", *COLUMNS],
+    }
+    return {f"mlflow.sharedViewState.{group}": json.dumps(facets)}
+
+
+def studies_address(server: str, experiment_id: str, group: str = "") -> str:
+    """Return the address of the page that lists the studies by accuracy.
+
+    Args:
+        server: of MLflow.
+        experiment_id: that they are in.
+        group: an ablation, whose rows alone are listed; empty: all studies.
+    """
+    return f"{server.rstrip('/')}/{_page(experiment_id, group or VIEW)}"
 
 
 def study_note(summary: Mapping[str, Any]) -> str:
@@ -89,5 +109,5 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _page(experiment_id: str) -> str:
-    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}"
+def _page(experiment_id: str, view: str = VIEW) -> str:
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={quote(view, safe='')}"

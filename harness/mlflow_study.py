@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.ledger import DONE, Entry
-from harness.mlflow_pages import NOTE, experiment_tags, study_note
+from harness.mlflow_pages import GROUP, NOTE, experiment_tags, group_tags, study_note
 from harness.plan import Split
 from pipelines.split_task import Row
 from pipelines.storage import content_digest, digest_of, exclusive
@@ -50,8 +50,14 @@ class StudyRecord:
 
     @property
     def marks(self) -> dict[str, str]:
-        """What makes it this study and no other."""
-        return {key: self.tags[key] for key in ("config_digest", "data_digest")}
+        """What makes it this study and no other; rows of two ablations are two."""
+        keys = ("config_digest", "data_digest", GROUP)
+        return {key: self.tags[key] for key in keys if key in self.tags}
+
+    @property
+    def group(self) -> str:
+        """The ablation that it is of; empty: none."""
+        return self.tags.get(GROUP, "")
 
 
 class MlflowStudy:
@@ -113,8 +119,14 @@ class MlflowStudy:
         status = "FINISHED" if entry.status == DONE else "FAILED"
         self._client.set_terminated(child.info.run_id, status=status)
 
-    def finish(self, summary: Mapping[str, Any], artifacts: Sequence[Path]) -> None:
-        """Write the figures and files of the study, and close the parent run."""
+    def finish(self, summary: Mapping[str, Any], artifacts: Sequence[Path], note: str = "") -> None:
+        """Write the figures and files of the study, and close the parent run.
+
+        Args:
+            summary: of the study.
+            artifacts: files and folders; those that are not there are passed over.
+            note: Markdown above them in MLflow's page; empty: the study's headline.
+        """
         searched = {f"search/{key}": value for key, value in summary.get("search", {}).items()}
         points = [
             (key, float(value), 0)
@@ -138,7 +150,7 @@ class MlflowStudy:
         self._client.set_tag(self.parent, "complete", str(summary["complete"]).lower())
         told = "; ".join(summary["warnings"])
         self._client.set_tag(self.parent, "warnings", told[:LONGEST_TAG])
-        self._client.set_tag(self.parent, NOTE, study_note(summary)[:LONGEST_TAG])
+        self._client.set_tag(self.parent, NOTE, (note or study_note(summary))[:LONGEST_TAG])
         for path in artifacts:
             if path.is_dir():
                 self._client.log_artifacts(self.parent, str(path), path.name)
@@ -182,7 +194,8 @@ class MlflowStudy:
             found = str(self._client.create_experiment(self._experiment, location))
         else:
             found = str(known.experiment_id)
-        for key, value in experiment_tags(found).items():
+        group = self._record.group
+        for key, value in (experiment_tags(found) | (group_tags(group) if group else {})).items():
             # What somebody has written above the list stays.
             if known is None or key not in known.tags:
                 self._client.set_experiment_tag(found, key, value)

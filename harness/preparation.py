@@ -86,6 +86,7 @@ class Prepared:
         digest: str,
         settings: Mapping[str, Any],
         rungs: Mapping[str, tuple[Rung, ...]] | None = None,
+        shared: Mapping[str, Path] | None = None,
         keep: bool = False,
     ) -> Job:
         """Return what trains these splits so, and keeps their networks if asked to; see `Job`."""
@@ -101,6 +102,7 @@ class Prepared:
             digest=digest,
             settings=settings,
             rungs=rungs or {},
+            shared=shared or {},
             keeps=model_settings(self.config, trunk) if keep else None,
         )
 

@@ -67,6 +67,8 @@ class Job:
     """Those of the configuration that a search chose: for the ledger."""
     rungs: Mapping[str, tuple[Rung, ...]] = field(default_factory=dict)
     """split_id -> where it is given up."""
+    shared: Mapping[str, Path] = field(default_factory=dict)
+    """Network of stage 1 -> the folder through which other studies share it."""
     keeps: ModelSettings | None = None
     """What the trained networks are kept with; None: they are not."""
 
@@ -96,6 +98,7 @@ class Job:
                 folder=str(self.folder),
                 settings=dict(self.settings),
                 rungs=self.rungs.get(split.split_id, ()),
+                shared={name: str(folder) for name, folder in self.shared.items()},
                 keeps=self.keeps,
             )
 

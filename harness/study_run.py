@@ -59,6 +59,8 @@ class Group:
     """Whose splits it is to have, as far as its clips allow; None: it draws its own."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """What it is found by in MLflow, beside its own."""
+    stage1: Mapping[str, Path] = field(default_factory=dict)
+    """Network of stage 1 -> the folder through which studies with the same one share it."""
 
 
 @contextmanager
@@ -141,7 +143,8 @@ def run_study(
                 if search is None
                 else search.choose(study, plan, preparations)
             )
-            _train(study, plan, todo, chosen, preparations, tracker)
+            stage1 = {} if group is None else group.stage1
+            _train(study, plan, todo, chosen, preparations, tracker, stage1)
             for split in plan.splits:
                 entry = study.ledger.entry(split.split_id)
                 if entry is not None and entry.status == DONE:
@@ -203,6 +206,7 @@ def _train(
     chosen: Mapping[str, Chosen],
     preparations: Preparations,
     tracker: Tracker,
+    stage1: Mapping[str, Path],
 ) -> None:
     reporter = preparations.reporter
     by_id = {split.split_id: split for split in plan.splits}
@@ -227,6 +231,7 @@ def _train(
             folder=study.folder,
             digest=study.digest,
             settings=found.settings,
+            shared=stage1,
             keep=study.config.model.keep,
         )
         for split in todo

@@ -8,16 +8,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from omegaconf import OmegaConf
 
+from harness.ablating.sending import ABLATION, resend_ablation
 from harness.config import StudyConfig
-from harness.ledger import DONE, Ledger
-from harness.mlflow_study import StudyRecord
-from harness.plan_file import read_plan
-from harness.predictions import read_predictions, split_figures
-from harness.study import ARTIFACTS
+from harness.resending import send_study
 from harness.tracking import Tracker, TrackingConfig
 from pipelines.command_line import run_command
 from pipelines.config import compose_config, describe_settings
@@ -60,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run,
         arguments,
         lambda: describe_settings("study", StudyConfig),
-        operands=("RUN", "folders of studies, as runs/NAME; and settings of tracking."),
+        operands=(
+            "RUN",
+            "folders of studies and ablations, as runs/NAME; settings of tracking.",
+        ),
     )
 
 
@@ -77,39 +76,15 @@ def as_recorded(folder: Path, told: TrackingConfig, settings: Sequence[str]) -> 
 
 
 def send(folder: Path, config: TrackingConfig) -> Tracker:
-    """Send one study as its folder has it.
+    """Send a study, or an ablation with all of its rows, as its folder has it.
 
     Raises:
-        UsageError: the folder holds no study.
+        UsageError: the folder holds neither.
     """
-    require(folder.is_dir(), f"{folder} is no folder: give that of a study, as runs/X")
-    folder = folder.absolute()
-    mark, plan_file = folder / "study.json", folder / "plan.json"
-    for path in (mark, plan_file):
-        require(path.exists(), f"{folder} is no study's folder: it has no {path.name}")
-    study: dict[str, Any] = json.loads(mark.read_text())
-    require(
-        "tags" in study,
-        f"{mark} is of an earlier version: run the study's own command again, which finds it done "
-        "and sends it",
-    )
     # Here sending is all there is to do: a slow server gets the time that it takes.
-    config = replace(config, enabled=True, wait_s=A_DAY)
-    tracker = Tracker(config, runs=folder.parent, record=StudyRecord.of(study))
-    tracker.start()
-    ledger = Ledger(folder / "splits")
-    predictions = read_predictions(folder / "predictions.parquet")
-    for split in read_plan(plan_file).splits:
-        entry = ledger.entry(split.split_id)
-        if entry is not None:
-            of_split = [row for row in predictions if row["split_id"] == split.split_id]
-            tracker.split(split, entry, split_figures(of_split) if entry.status == DONE else {})
-    summary = folder / "summary.json"
-    if summary.exists():
-        tracker.finish(json.loads(summary.read_text()), [folder / name for name in ARTIFACTS])
-    else:
-        tracker.fail("the study has not ended: run its command again")
-    return tracker
+    patient = replace(config, enabled=True, wait_s=A_DAY)
+    is_ablation = (folder / ABLATION).is_file()
+    return resend_ablation(folder, patient) if is_ablation else send_study(folder, patient)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class Tracker:
     def __init__(self, config: TrackingConfig, *, runs: Path, record: StudyRecord) -> None:
         self.uri = tracking_uri(config, runs)
         self.problem: str | None = None
-        self._config, self._folder = config, runs / record.name
+        self._config, self._folder, self._group = config, runs / record.name, record.group
         self._study = MlflowStudy(self.uri, config.experiment, runs, record)
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._monitor: Any = None
@@ -79,9 +79,9 @@ class Tracker:
         """Write what a split came to."""
         self._jobs.put(lambda: self._study.split(split, entry, figures))
 
-    def finish(self, summary: Mapping[str, Any], artifacts: Sequence[Path]) -> None:
+    def finish(self, summary: Mapping[str, Any], artifacts: Sequence[Path], note: str = "") -> None:
         """Write the study's figures and files, and wait for all that is still on its way."""
-        self._end(lambda: self._study.finish(summary, artifacts))
+        self._end(lambda: self._study.finish(summary, artifacts, note))
 
     def fail(self, error: str) -> None:
         """Close the run of a study that must not go on."""
@@ -106,7 +106,7 @@ class Tracker:
             command = f"{mlflow} ui --backend-store-uri {self.uri} --host 127.0.0.1 --port 5000"
             server, lines = "http://127.0.0.1:5000", [f"browse it:  {command}"]
         if server.startswith("http"):
-            page = studies_address(server, self._study.experiment_id)
+            page = studies_address(server, self._study.experiment_id, self._group)
             lines.append(f"the list:   {page}")
         return lines or [f"browse it:  MLflow on {self.uri}"]
 

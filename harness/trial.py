@@ -32,6 +32,7 @@ from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.frozen import FrozenTrunk
 from pipelines.networks.fusion import FusionConfig
 from pipelines.rivals.config import RivalConfig
+from pipelines.shared_networks import SharedNetworks
 from pipelines.split_task import Row, SplitTask
 from pipelines.storage import digest_of, write_json
 from pipelines.training import SplitTraining
@@ -97,6 +98,8 @@ class Trial:
     """Stands in the place of stage 2, or of all networks."""
     frame_shift: int = MfccConfig.shift_frames
     """Frames of sound from the start of one segment to that of the next."""
+    shared: dict[str, str] = field(default_factory=dict)
+    """Network of stage 1 -> the folder through which other studies share it."""
     keeps: ModelSettings | None = None
     """Keep the trained networks, with these settings; None keeps nothing."""
 
@@ -112,6 +115,19 @@ class Trial:
         What was fine-tuned on other clips, under the same name of a split, is never taken up.
         """
         return digest_of([self.study_digest, asdict(self.task)])
+
+    @property
+    def stage1_key(self) -> str:
+        """Digest of all of the split that its networks of stage 1 depend on.
+
+        That is the clips that they learn from and are chosen by, with labels and contents, and the
+        seed; test clips are no part of it.
+        """
+        task = self.task
+        learned = [task.seed, task.classes, task.train, task.validation]
+        pieces = {part: clips for part, clips in task.pieces.items() if part != "test"}
+        seen = (*task.train_ids, *task.validation_ids)
+        return digest_of([learned, pieces, [self.keys[clip_id] for clip_id in seen]])
 
     @property
     def kept_at(self) -> Path:
@@ -197,12 +213,13 @@ def _training(
     trial: Trial, wall: Wall, device: torch.device, reports: _Reports
 ) -> SplitTraining | ClassicalTraining:
     """Return what trains the split: our networks, or what has a rival in their place."""
+    task = trial.task
     # scikit-learn takes a second to import, for which no trial without a rival is to wait.
     if trial.rival.classical:
         from pipelines.rivals.classical_training import ClassicalTraining
 
         return ClassicalTraining(
-            trial.task,
+            task,
             wall,
             rival=trial.rival,
             weighted=trial.training.class_weights,
@@ -214,7 +231,7 @@ def _training(
 
         build = partial(FeatureRivalTraining, rival=trial.rival)
     return build(
-        trial.task,
+        task,
         wall,
         model=trial.model,
         fusion=trial.fusion,
@@ -224,6 +241,7 @@ def _training(
         checkpoints=Checkpoints(
             trial.checkpoints, trial.checkpoint_key, trial.training.checkpoint_seconds
         ),
+        shared=SharedNetworks(trial.shared, task.split_id, trial.stage1_key),
         on_epoch=reports.note,
         halts=lambda curves: any(rung.halts(curves) for rung in trial.rungs),
     )

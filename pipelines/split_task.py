@@ -83,6 +83,9 @@ class SplitResult:
     predictions."""
     resumed: dict[str, int] = field(default_factory=dict)
     """Network -> epochs that a process had done which was killed. No part of what came out."""
+    taken: list[str] = field(default_factory=list)
+    """Networks that another study with the same stage 1 had trained: their seconds are those that
+    it took."""
     seconds: dict[str, float] = field(default_factory=dict)
 
 

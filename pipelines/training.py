@@ -12,12 +12,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from functools import partial
 
 import torch
 from torch import nn
 
-from pipelines.checkpoints import Checkpoints
+from pipelines.checkpoints import Checkpoints, State
 from pipelines.fitting import Fit, Fitted, HaltedError
 from pipelines.inputs import TEST_PHASE, Wall
 from pipelines.networks.backbone import ModelConfig
@@ -26,6 +27,7 @@ from pipelines.networks.fusion import FusionConfig, FusionNetwork
 from pipelines.one_stage import JOINT, OneStage
 from pipelines.prediction import predict_segments
 from pipelines.segment_networks import AUDIO, VISUAL
+from pipelines.shared_networks import SharedNetworks
 from pipelines.split_clips import SplitClips
 from pipelines.split_task import (
     Row,
@@ -58,6 +60,7 @@ class SplitTraining:
         device: torch.device,
         frozen_audio: FrozenTrunk | None = None,
         checkpoints: Checkpoints = NO_CHECKPOINTS,
+        shared: SharedNetworks | None = None,
         on_epoch: Callable[[Row], None] = lambda row: None,
         halts: Callable[[Sequence[Row]], bool] = lambda curves: False,
     ) -> None:
@@ -72,6 +75,7 @@ class SplitTraining:
             device: where.
             frozen_audio: makes features of standardised audio images, where both are asked for.
             checkpoints: where a killed training goes on.
+            shared: where other studies leave networks of stage 1 that are the same as here.
             on_epoch: called after every epoch with its losses and accuracies.
             halts: asked after every epoch, with those of the network so far, whether to give up.
 
@@ -82,6 +86,7 @@ class SplitTraining:
         self.task, self.wall = task, wall
         self.config, self.device = training, device
         self.checkpoints, self.on_epoch, self.halts = checkpoints, on_epoch, halts
+        self.shared = shared or SharedNetworks()
         self.clips = SplitClips(
             task,
             wall,
@@ -153,14 +158,21 @@ class SplitTraining:
                 "choose a smaller model, or give each trial more of the GPU (cluster.trial_gpus)"
             ) from error
         self.result.reads = {phase: sorted(ids) for phase, ids in self.wall.reads.items()}
-        if self.checkpoints.problem:
-            self.result.warnings.append(self.checkpoints.problem)
+        for problem in (self.checkpoints.problem, self.shared.problem):
+            if problem:
+                self.result.warnings.append(problem)
         return self.result
 
     def _run(self) -> None:
         for name, epochs, train in self._trainings():
+            held = self.shared.load(name)
+            if held is not None:
+                self._take(name, held)
+                continue
             with self._timed(name):
-                self._note(name, train(self._fit(name, epochs)))
+                fitted = train(self._fit(name, epochs))
+            self._note(name, fitted)
+            self._leave(name, fitted)
         self._train_stage2()
         self.wall.freeze()
         with self._timed("test"):
@@ -176,6 +188,31 @@ class SplitTraining:
         epochs = {AUDIO: config.audio_epochs, VISUAL: config.visual_epochs}
         for name in self.stage1.networks:
             yield name, epochs[name], partial(self.stage1.train, name)
+
+    def _take(self, name: str, held: State) -> None:
+        """Take a network that another study has trained, with all that is known of its training."""
+        network = self.networks[name]
+        network.load_state_dict(held["network"])
+        network.eval().requires_grad_(False)
+        for phase, clip_ids in held["reads"].items():
+            self.wall.reads.setdefault(phase, set()).update(clip_ids)
+        self._note(name, Fitted(**held["fitted"]))
+        # What it took when it was trained: what this study would take by itself.
+        self.result.seconds[name] = held["seconds"]
+        self.result.taken.append(name)
+
+    def _leave(self, name: str, fitted: Fitted) -> None:
+        """Leave a network for the studies that share it."""
+        reads = {phase: sorted(ids) for phase, ids in self.wall.reads.items()}
+        self.shared.save(
+            name,
+            {
+                "network": self.networks[name].state_dict(),
+                "fitted": asdict(replace(fitted, resumed_after=0)),
+                "reads": reads,
+                "seconds": self.result.seconds[name],
+            },
+        )
 
     def _predict(self, clip_id: str) -> list[SegmentPrediction]:
         clip = self.clips.read(TEST_PHASE, clip_id)

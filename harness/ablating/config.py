@@ -58,6 +58,9 @@ class AblationConfig:
     others are one more family, called exploratory."""
     only: list[str] = field(default_factory=list)
     """Rows to run, and those that they are made of; empty: all."""
+    share_stage1: bool = True
+    """Train networks of stage 1 that several rows begin with once, and keep them on disk until the
+    last of these rows has run; false: each row trains its own, to the same result."""
 
     def __post_init__(self) -> None:
         for name, row in self.rows.items():

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.ablating.combined import combine_rows
 from harness.ablating.config import MEAN_VOTE, WHOLE, AblateConfig
 from harness.ablating.rows import Row
+from harness.ablating.shared import SharedStage1
 from harness.aggregate import Judged
 from harness.config import StudyConfig, config_digest
 from harness.leakage import LeakError
 from harness.ledger import DONE, Ledger
+from harness.mlflow_pages import GROUP
+from harness.mlflow_study import StudyRecord
 from harness.page.attempt import draw
 from harness.plan import Plan
 from harness.plan_file import read_plan
 from harness.predictions import CONTENTS
 from harness.preparation import Preparations
+from harness.resending import MARK, send_study
 from harness.study_run import Group, run_study
 from harness.tracking import tracking_uri
 from pipelines.config import resolve, to_plain
 from pipelines.errors import UsageError, require
 from pipelines.progress import Reporter
 from pipelines.session import check_trial_fits, ray_session
-from pipelines.storage import digest_of, require_folder
+from pipelines.storage import digest_of, require_folder, write_json
 
 DONE_ROW, INCOMPLETE, NOT_RUN = "done", "incomplete", "not run"
 
@@ -62,11 +67,16 @@ def run_rows(
     with ray_session(config.cluster, verbose=verbose) as place:
         check_trial_fits(config.cluster, place)
         reporter.line(f"running on {place}")
+        # All rows go to one store, not each to one beside its folder.
+        config.tracking.uri = tracking_uri(config.tracking, Path(config.paths.runs))
         folder = folder_of(config)
-        run = _Run(config, folder, Preparations(place, reporter), quiet=reporter.quiet)
+        shared = SharedStage1(folder, rows)
+        run = _Run(config, folder, Preparations(place, reporter), shared, quiet=reporter.quiet)
         for number, row in enumerate(rows, 1):
             reporter.line(f"row {number} of {len(rows)}: {row.told.title}")
             run.add(row, verbose=verbose)
+            shared.end(row)
+        shared.close()
     return folder, list(run.results.values())
 
 
@@ -81,9 +91,16 @@ def folder_of(config: AblateConfig) -> Path:
 
 class _Run:
     def __init__(
-        self, config: AblateConfig, folder: Path, preparations: Preparations, *, quiet: bool
+        self,
+        config: AblateConfig,
+        folder: Path,
+        preparations: Preparations,
+        shared: SharedStage1,
+        *,
+        quiet: bool,
     ) -> None:
         self.config, self.folder, self.preparations = config, folder, preparations
+        self.shared = shared
         self.quiet = quiet
         self.results: dict[str, RowResult] = {}
         self._by_digest: dict[str, str] = {}
@@ -127,7 +144,8 @@ class _Run:
             group=Group(
                 preparations=self.preparations,
                 plan=self.plan,
-                tags={"ablation": self.folder.name, "row": row.name},
+                tags=self._tags(row),
+                stage1=self.shared.of(row) if self.config.ablation.share_stage1 else {},
             ),
         )
         self._by_digest[digest] = row.name
@@ -148,8 +166,7 @@ class _Run:
         """Return a row's settings with its place below the ablation's folder."""
         assert row.config is not None
         config = row.config
-        # All rows go to one store, not each to one beside its folder.
-        config.tracking.uri = tracking_uri(config.tracking, Path(self.config.paths.runs))
+        config.tracking = self.config.tracking
         config.paths.runs, config.name = str(self.folder), row.name
         return config
 
@@ -164,10 +181,33 @@ class _Run:
         summary = combine_rows(folder, self._judged(row, folders), folders, row.told.combine)
         shutil.copy(folders[0] / CONTENTS, folder / CONTENTS)
         draw(folder, self.preparations.reporter)
+        self._record(row, summary)
+        tracker = send_study(folder, self.config.tracking)
+        if tracker.problem:
+            self.preparations.reporter.warn(tracker.problem)
         parameters = sum(source.parameters for source in sources if source)
         return RowResult(
             row=row, status=DONE_ROW, folder=folder, summary=summary, parameters=parameters
         )
+
+    def _record(self, row: Row, summary: Mapping[str, Any]) -> None:
+        """Write what MLflow is told of a combined row: the whole system's, but for its own name."""
+        whole = json.loads((self.folder / WHOLE / MARK).read_text())
+        digests = {key: summary[key] for key in ("config_digest", "data_digest")}
+        record = StudyRecord(
+            name=row.name,
+            tags={**whole["tags"], **digests, **self._tags(row)},
+            parameters={
+                **whole["parameters"],
+                "combine": row.told.combine,
+                "of": ", ".join(row.told.of),
+            },
+            datasets=whole["datasets"],
+        )
+        write_json(self.folder / row.name / MARK, {**digests, **asdict(record)})
+
+    def _tags(self, row: Row) -> dict[str, str]:
+        return {GROUP: self.folder.name, "row": row.name}
 
     def _judged(self, row: Row, folders: Sequence[Path]) -> Judged:
         whole, plan = self.whole.summary, self.plan

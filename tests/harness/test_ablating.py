@@ -250,13 +250,14 @@ SMALL = (
 
 @pytest.mark.long
 def test_an_ablation_runs_repeats_only_what_changes_and_goes_on(tmp_path: Path) -> None:
-    only = "ablation.only=[no_vad,over_modalities,late_product,mean_vote,imagenet_trunk]"
+    only = "ablation.only=[no_vad,concat,over_modalities,late_product,mean_vote,imagenet_trunk]"
     done = run_module("harness.ablate", *SMALL, only, "--json", cwd=tmp_path)
     assert done.status == 0, done.stderr
     rows = {row["row"]: row for row in json.loads(done.stdout)["rows"]}
     assert list(rows) == [
         WHOLE,
         "no_vad",
+        "concat",
         "over_modalities",
         "audio",
         "visual",
@@ -270,6 +271,31 @@ def test_an_ablation_runs_repeats_only_what_changes_and_goes_on(tmp_path: Path) 
     assert done.stderr.count("preprocess: 18 of 18") == 2
     assert done.stderr.count("features: 18 of 18") == 2
     folder = tmp_path / "runs" / "small"
+    # Stage 1 is trained once, for all rows that have the same one.
+    for name, taken in (
+        (WHOLE, []),
+        ("no_vad", []),
+        ("concat", ["audio", "visual"]),
+        ("audio", ["audio"]),
+        ("visual", ["visual"]),
+    ):
+        entries = [json.loads(e.read_text()) for e in (folder / name / "splits").glob("*.json")]
+        assert [entry["taken"] for entry in entries] == [taken] * 3
+    assert not (folder / "stage1").exists()
+    alone = run_module(
+        "harness.loso",
+        *(each for each in SMALL if not each.startswith("name=")),
+        "training=demo_frozen",
+        "fusion.attend_over=concat",
+        "name=alone",
+        cwd=tmp_path,
+    )
+    assert alone.status == 0, alone.stderr
+    told, by_itself = (
+        pd.read_parquet(tmp_path / "runs" / name / "segment_predictions.parquet")
+        for name in ("small/concat", "alone")
+    )
+    pd.testing.assert_frame_equal(told, by_itself, check_exact=True)
     fused = pd.read_parquet(folder / "late_product" / "segment_predictions.parquet")
     audio, visual = (
         pd.read_parquet(folder / name / "segment_predictions.parquet")
