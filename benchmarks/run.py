@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    ablation,
     broken_files,
     coverage,
     demo,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "coverage": coverage.run,
     "coverage_differences": coverage.run_differences,
     "demo": demo.run,
+    "demo_ablation": ablation.run,
     "demo_search": search.run,
     "extraction": extraction.run,
     "faces": faces.run,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from pipelines.errors import UsageError
 FAMILY = ("no_vad", "mean_over_time", "concat")
 
 
+@cache
 def composed(*overrides: str) -> list[Row]:
     return rows_of(compose_config("ablate", AblateConfig, overrides), overrides)
 

@@ -72,7 +72,8 @@ def rewrap(source: Path, target: Path, *, fps: int, width: int, height: int) -> 
         new.mux(sound.encode(None))
 
 
-@pytest.mark.parametrize("faces", [pytest.param("haar", marks=pytest.mark.long), "ssd_resnet"])
+@pytest.mark.long
+@pytest.mark.parametrize("faces", ["haar", "ssd_resnet"])
 def test_h264_and_aac_at_1080p_and_other_rates_give_the_same_voice_and_faces(
     grid_clips: Path, face_models: Path, tmp_path: Path, faces: str
 ) -> None:
