@@ -185,9 +185,14 @@ class _Run:
         tracker = send_study(folder, self.config.tracking)
         if tracker.problem:
             self.preparations.reporter.warn(tracker.problem)
-        parameters = sum(source.parameters for source in sources if source)
+        # What it is made of had to be trained, if not for it.
         return RowResult(
-            row=row, status=DONE_ROW, folder=folder, summary=summary, parameters=parameters
+            row=row,
+            status=DONE_ROW,
+            folder=folder,
+            summary=summary,
+            parameters=sum(source.parameters for source in sources if source),
+            seconds=sum(source.seconds for source in sources if source),
         )
 
     def _record(self, row: Row, summary: Mapping[str, Any]) -> None:
