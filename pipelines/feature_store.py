@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from pipelines.errors import require_one_of
@@ -60,8 +60,9 @@ class FeatureFolder:
 
     def write(self, key: str, features: Tensor) -> None:
         """Write a clip's features [n, size], whole or not at all."""
-        content = {"features": features.contiguous()}
-        write_whole(self.path(key), lambda target: save_file(content, target))
+        # Not by save_file, whose files nobody but their owner may read: a store is shared.
+        content = save({"features": features.contiguous()})
+        write_whole(self.path(key), lambda target: target.write_bytes(content))
 
     def read(self, key: str) -> Tensor:
         """Return a clip's features [n, size]: a view of the file where it is on a disk."""

@@ -33,6 +33,10 @@ SMALL = (
 """Three people, eighteen clips, few epochs: the whole way in half a minute."""
 
 
+LONGEST_S = 1800
+"""What takes longer hangs: an ablation of ten rows takes minutes, beside another one twice that."""
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command printed and how it ended."""
@@ -50,7 +54,7 @@ def run_module(module: str, *arguments: str, cwd: Path, **environment: str) -> R
         env=clean_environment(**environment),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=LONGEST_S,
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr)

@@ -238,6 +238,10 @@ def test_a_feature_file_gives_back_its_bits_and_is_mapped_into_memory(
     assert read.dtype == dtype
     assert folder.held() == {"k"}
     assert str(folder.path("k")) in Path("/proc/self/maps").read_text()
+    # Others of the group may read it, as any file that is written here.
+    (tmp_path / "any").write_text("")
+    file = Path(str(folder.path("k")))
+    assert file.stat().st_mode == (tmp_path / "any").stat().st_mode
 
 
 def test_half_a_file_is_no_feature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
