@@ -16,9 +16,9 @@ from harness.ablating.results import told_rows
 from harness.ablating.rows import rows_of
 from harness.ablating.run import DONE_ROW, INCOMPLETE, run_rows
 from harness.ablating.sending import ABLATION, send_tables
-from harness.provenance import git_commit
 from harness.tracking import Tracker
 from pipelines.command_line import run_command
+from pipelines.commit import git_commit
 from pipelines.config import compose_config, describe_settings, to_yaml
 from pipelines.progress import Reporter
 from pipelines.storage import write_json, write_text
@@ -90,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run,
         arguments,
         lambda: describe_settings("ablate", AblateConfig),
+        on_ray=True,
     )
 
 

@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run,
         arguments,
         lambda: describe_settings("fit", FitStudyConfig),
+        on_ray=True,
     )
 
 

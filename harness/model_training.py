@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import provenance
 from harness.config import StudyConfig
 from harness.inner_validation import subject_ring, validation_subject
 from harness.leakage import check_fitted, check_reads
@@ -19,6 +18,7 @@ from harness.preparation import Preparations, Prepared
 from harness.scheduling import run_jobs
 from harness.study import Study
 from harness.trial import model_folder
+from pipelines.commit import git_commit
 from pipelines.config import register_schema, to_yaml
 from pipelines.errors import StoppedError, require, require_one_of
 from pipelines.model_files import is_model, read_record, save_trunk
@@ -160,7 +160,7 @@ class Training:
                 "config_digest": self.digest,
                 "protocol": "none: a model trained on all subjects",
                 "corpus": self.study.data.corpus,
-                "git_commit": provenance.git_commit(),
+                "git_commit": git_commit(),
             },
             parameters={
                 **self.study.parameters(),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import CONF
+from pipelines.commit import git_commit
 from pipelines.storage import write_json
 
 FILE = "provenance.json"
@@ -49,15 +48,6 @@ def machine() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide the bits."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-
-
-def git_commit() -> str:
-    """Return the commit of this code, or `unknown` where it lies in no repository."""
-    command = ["git", "-C", str(CONF.parent), "rev-parse", "--short=12", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def begin(folder: Path, *, place: str, splits: int) -> None:

@@ -203,6 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run,
         arguments,
         lambda: describe_settings("search", SearchStudyConfig),
+        on_ray=True,
     )
 
 

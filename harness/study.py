@@ -11,7 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from harness import provenance
 from harness.config import StudyConfig, config_digest
 from harness.corpora import StudyData
 from harness.leakage import check_plan
@@ -25,6 +24,7 @@ from harness.same_sound import SameSound, same_sound
 from harness.splits import plan_splits
 from harness.tracking import Tracker
 from harness.trial import model_folder
+from pipelines.commit import git_commit
 from pipelines.config import to_plain, to_yaml
 from pipelines.errors import require
 from pipelines.model_files import is_model
@@ -200,7 +200,7 @@ class Study:
                 **self.tags,
                 "protocol": self.config.protocol.label,
                 "corpus": self.data.corpus,
-                "git_commit": provenance.git_commit(),
+                "git_commit": git_commit(),
                 "protocol_warning": "; ".join(warnings) or "none",
             },
             parameters=self.parameters(),

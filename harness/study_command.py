@@ -51,4 +51,5 @@ def study_command(
         run,
         arguments,
         lambda: describe_settings("study", StudyConfig),
+        on_ray=True,
     )

@@ -8,7 +8,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from pipelines.errors import StoppedError, UsageError
+from pipelines.errors import StoppedError, UsageError, require
+from pipelines.jobs.client import job_server
+from pipelines.jobs.submission import submit_command
+from pipelines.marked_output import mark_stderr
 from pipelines.progress import Reporter
 from pipelines.session import quiet_libraries
 from pipelines.storage import store_problem
@@ -33,6 +36,8 @@ def run_command(
     settings: Callable[[], str],
     extend: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
     operands: tuple[str, str] = SETTINGS,
+    *,
+    on_ray: bool = False,
 ) -> int:
     """Parse the command line, run, and turn a user's mistake into one line and status 2.
 
@@ -46,6 +51,7 @@ def run_command(
         settings: makes the text on the settings, for --help only.
         extend: adds what this command alone takes, before the settings.
         operands: what `overrides` holds, and its help: of a command that takes no settings.
+        on_ray: it works on Ray, and so, where the address is that of a job server, as a job.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     shown = settings() if {"-h", "--help"} & set(arguments) else ""
@@ -62,13 +68,31 @@ def run_command(
         "-v", "--verbose", action="store_true", help="also what Ray and the libraries say"
     )
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    if on_ray:
+        parser.add_argument(
+            "--detach",
+            action="store_true",
+            help="with RAY_ADDRESS=http://...: submit the job and leave it running",
+        )
     # Options may stand among the settings: argparse alone would refuse a setting behind one.
     options = parser.parse_intermixed_args(arguments)
     if not options.verbose:
         quiet_libraries()
         _silence_native_code()
+    mark_stderr()
+    reporter = Reporter(quiet=options.quiet)
     try:
-        return run(options, Reporter(quiet=options.quiet))
+        if on_ray:
+            server = job_server(options.overrides, os.environ)
+            if server is not None:
+                module = program.split()[-1]
+                return submit_command(module, arguments, server, reporter, detach=options.detach)
+            require(
+                not options.detach,
+                "--detach is for a job on a cluster: set RAY_ADDRESS=http://host:port, the address "
+                "of its job server",
+            )
+        return run(options, reporter)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE_ERROR

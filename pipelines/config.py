@@ -7,6 +7,7 @@ them together with Hydra, and turns what Hydra and OmegaConf object to into one 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -25,6 +26,7 @@ from pipelines.corpora.listing import CORPUS_CONFIGS
 from pipelines.errors import UsageError, require, require_one_of
 from pipelines.faces import FacesConfig
 from pipelines.feature_store import FeaturesConfig
+from pipelines.marked_output import IN_JOB
 from pipelines.mfcc import MfccConfig
 from pipelines.networks.backbone import ModelConfig
 from pipelines.networks.fusion import FusionConfig
@@ -47,10 +49,10 @@ ConfigT = TypeVar("ConfigT")
 class PathsConfig:
     """Where things are kept."""
 
-    data: str = "data"
-    """Made corpora, shards and features."""
-    runs: str = "runs"
-    """Studies, and the default MLflow store."""
+    data: str = field(default_factory=lambda: os.environ.get("HARNESS_DATA", "data"))
+    """Made corpora, shards and features; unset: HARNESS_DATA, else data."""
+    runs: str = field(default_factory=lambda: os.environ.get("HARNESS_RUNS", "runs"))
+    """Studies, and the default MLflow store; unset: HARNESS_RUNS, else runs."""
     cache: str = ""
     """Copies of clips from object storage, on each host; empty: in the user's cache folder."""
 
@@ -131,19 +133,30 @@ def resolve(config: PipelineConfig) -> None:
 
 def make_paths_absolute(config: PipelineConfig) -> None:
     """Let every process find what the user named, whatever folder it works in."""
-    for holder, name in (
-        (config.paths, "data"),
-        (config.paths, "runs"),
-        (config.paths, "cache"),
-        (config.corpus, "root"),
-        (getattr(config, TEST_CORPUS, None), "root"),
-        (config.faces, "model_dir"),
+    for group, holder, name in (
+        ("paths", config.paths, "data"),
+        ("paths", config.paths, "runs"),
+        ("paths", config.paths, "cache"),
+        ("corpus", config.corpus, "root"),
+        (TEST_CORPUS, getattr(config, TEST_CORPUS, None), "root"),
+        ("faces", config.faces, "model_dir"),
     ):
         value = getattr(holder, name, "")
         if value and "://" not in value:
+            _require_lasting(f"{group}.{name}", value)
             setattr(holder, name, str(Path(value).expanduser().absolute()))
     if config.model.weights not in ("none", "imagenet"):
+        _require_lasting("model.weights", config.model.weights)
         config.model.weights = str(Path(config.model.weights).expanduser().absolute())
+
+
+def _require_lasting(name: str, value: str) -> None:
+    """Refuse, in a job, what would lie in its own folder: it ends with it, on one host."""
+    require(
+        not os.environ.get(IN_JOB) or Path(value).expanduser().is_absolute(),
+        f"{name} ({value}) is relative, and the folder of a job is gone when it ends: give a path "
+        "that every host of the cluster sees, or set HARNESS_DATA and HARNESS_RUNS on them",
+    )
 
 
 def _with_own_network(overrides: Sequence[str]) -> list[str]:

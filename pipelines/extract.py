@@ -264,6 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run,
         arguments,
         lambda: describe_settings("pipeline", PipelineConfig),
+        on_ray=True,
     )
 
 

@@ -201,6 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run,
         arguments,
         lambda: describe_settings("preprocess", PreprocessingRun),
+        on_ray=True,
     )
 
 

@@ -16,10 +16,13 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
 from rich.text import Text
+
+from pipelines.marked_output import StageState, Teller
 
 
 class Stage:
@@ -30,6 +33,8 @@ class Stage:
         self.note = ""
         self.start = time.perf_counter()
 
+        self._teller = Teller()
+
     @property
     def seconds(self) -> float:
         """Time since the stage began."""
@@ -39,17 +44,24 @@ class Stage:
         """Count one more."""
         self.done += 1
         self.note = note or self.note
+        self.tell()
 
     def say(self, note: str) -> None:
         """Change the words behind the bar."""
         self.note = note
+        self.tell()
+
+    def tell(self, *, ended: bool = False) -> None:
+        """Tell whoever follows this command as a job; it is told by nobody where it is none."""
+        state = StageState(self.name, self.total, self.done, self.seconds, self.note, ended)
+        self._teller.tell(state)
 
 
 class _LiveStage(Stage):
     def __init__(self, name: str, total: int, progress: Progress) -> None:
         super().__init__(name, total)
         self._progress = progress
-        self._task = progress.add_task(name, total=total, note="", counted_at=0.0)
+        self._task = add_line(progress, name, total)
 
     def advance(self, note: str = "") -> None:
         super().advance(note)
@@ -128,23 +140,32 @@ class Reporter:
         if self.quiet or not self.console.is_terminal:
             yield stage
         else:
-            with self._bar() as progress:
+            with live_bar(self.console) as progress:
                 stage = _LiveStage(name, total, progress)
                 yield stage
+        if not self.quiet:
+            stage.tell(ended=True)
         self.seconds[name] = stage.seconds
         note = f", {stage.note}" if stage.note else ""
         self.line(f"{name}: {stage.done} of {total} in {stage.seconds:.1f} s{note}")
 
-    def _bar(self) -> Progress:
-        return Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            _RateColumn(),
-            TimeElapsedColumn(),
-            _TimeLeftColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=self.console,
-            transient=True,
-        )
+
+def live_bar(console: Console) -> Progress:
+    """Return the live line of a stage, which is gone when it ends."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeElapsedColumn(),
+        _TimeLeftColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        transient=True,
+    )
+
+
+def add_line(progress: Progress, name: str, total: int) -> TaskID:
+    """Put a stage on the line."""
+    return progress.add_task(name, total=total, note="", counted_at=0.0)

@@ -1,0 +1,49 @@
+"""A job that was left running, followed again: `python -m harness.follow JOB`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from pipelines.command_line import run_command
+from pipelines.errors import require
+from pipelines.jobs.client import ADDRESS, JobClient, job_server
+from pipelines.jobs.submission import follow_job
+from pipelines.progress import Reporter
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Follow a job; return its exit status."""
+
+    def run(options: argparse.Namespace, reporter: Reporter) -> int:
+        jobs = [operand for operand in options.overrides if "=" not in operand]
+        settings = [operand for operand in options.overrides if "=" in operand]
+        require(len(jobs) == 1, "name the one job to follow, as in python -m harness.follow JOB")
+        address = job_server(settings, os.environ)
+        require(
+            address is not None,
+            f"{ADDRESS} ({os.environ.get(ADDRESS, '')}) must be that of the job server, as "
+            "http://127.0.0.1:8265: `ray dashboard ray_cluster.yaml` brings it there",
+        )
+        client = JobClient(str(address))
+        client.require_job(jobs[0])
+        return follow_job(client, jobs[0], reporter)
+
+    return run_command(
+        "python -m harness.follow",
+        "Follow a job that runs on a cluster until it ends, and end with its exit status.",
+        [
+            "RAY_ADDRESS=http://127.0.0.1:8265 python -m harness.follow raysubmit_1a2B3c4D",
+            "python -m harness.follow raysubmit_1a2B3c4D cluster.address=http://127.0.0.1:8265",
+        ],
+        run,
+        arguments,
+        lambda: "",
+        operands=("JOB", "its id, as it was printed when it was submitted."),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

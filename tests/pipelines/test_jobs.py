@@ -1,0 +1,236 @@
+"""Commands as jobs of a real cluster of one node, which wants its token, submitted from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import SMALL, Result, clean_environment, run_module
+
+TINY = ("corpus.subjects=2", "corpus.takes=1")
+PATIENCE_S = 180
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster, and the laptop that submits to it."""
+
+    address: str
+    folder: Path
+    token: Path
+
+    @property
+    def laptop(self) -> Path:
+        """Folder from which commands are submitted: no data, no runs."""
+        return self.folder / "laptop"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "RAY_ADDRESS": self.address,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.token),
+        }
+
+    def submit(self, module: str, *arguments: str, **changes: str) -> Result:
+        return run_module(module, *arguments, cwd=self.laptop, **{**self.environment, **changes})
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_for(done: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not done():
+        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_S} s"
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    (folder / "laptop").mkdir()
+    token = folder / "token"
+    token.write_text("0123456789abcdef" * 2)
+    # Ray's own folder: short, for its sockets, and not the one where other commands look for a
+    # cluster of this node.
+    temporary = tempfile.mkdtemp(prefix="ray", dir="/tmp")
+    port, dashboard, agent = free_port(), free_port(), free_port()
+    environment = clean_environment(
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN_PATH=str(token),
+        RAY_TMPDIR=temporary,
+        HARNESS_DATA=str(folder / "data"),
+        HARNESS_RUNS=str(folder / "runs"),
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    )
+    options = {
+        "node-ip-address": "127.0.0.1",
+        "port": port,
+        "num-cpus": 2,
+        "object-store-memory": 200_000_000,
+        "dashboard-host": "127.0.0.1",
+        "dashboard-port": dashboard,
+        "dashboard-agent-listen-port": agent,
+    }
+    told = [f"--{name}={value}" for name, value in options.items()]
+    with (folder / "ray.log").open("w") as log:
+        head = subprocess.Popen(
+            ["ray", "start", "--head", "--block", "--disable-usage-stats", *told],
+            env=environment,
+            executable=str(Path(sys.executable).with_name("ray")),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    made = Cluster(f"http://127.0.0.1:{dashboard}", folder, token)
+    try:
+        for each in (dashboard, agent):
+            wait_for(lambda each=each: answers(each), f"Ray on port {each}")  # type: ignore[misc]
+        yield made
+    finally:
+        head.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            head.wait(5)
+        head.kill()
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def test_a_job_shows_itself_as_the_command_would_here(cluster: Cluster) -> None:
+    told = cluster.submit("pipelines.preprocess", *TINY, "--json")
+    assert told.status == 0, told.stderr
+    assert len(json.loads(told.stdout)["outcomes"]) == 12
+    lines = told.stderr.splitlines()
+    assert lines[0].startswith(f"submitted to {cluster.address} as job raysubmit_")
+    assert lines[1].startswith("running on the Ray cluster at ")
+    assert lines[1].endswith(": 2 CPUs, 0 GPUs")
+    assert lines[2].startswith("make corpus: 12 of 12 in ")
+    assert lines[3].startswith("preprocess: 12 of 12 in ")
+    # What was made is where every host sees it; the laptop got nothing.
+    assert (cluster.folder / "data" / "shards").is_dir()
+    assert list(cluster.laptop.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("corpus=rml",), "error: corpus.root is not set: give corpus.root="),
+        (("paths.runs=mine",), "error: paths.runs (mine) is relative, and the folder of a job is"),
+    ],
+)
+def test_a_mistake_is_one_line_and_the_jobs_status_is_the_commands(
+    cluster: Cluster, arguments: tuple[str, ...], said: str
+) -> None:
+    told = cluster.submit("harness.loso", *arguments, "-q")
+    assert (told.status, told.stdout) == (2, "")
+    assert told.stderr.startswith(said)
+    assert told.stderr.count("\n") == 1
+
+
+def test_without_the_token_nothing_is_let_in(cluster: Cluster, tmp_path: Path) -> None:
+    other = tmp_path / "token"
+    other.write_text("fedcba9876543210" * 2)
+    told = cluster.submit("harness.loso", RAY_AUTH_TOKEN_PATH=str(other))
+    assert (told.status, told.stdout) == (2, ""), told.stderr
+    assert f"error: the cluster at {cluster.address} wants its token" in told.stderr
+    assert "fedcba" not in told.stderr
+
+
+def test_an_address_that_does_not_answer_is_no_local_run(tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    for module in ("harness.loso", "harness.search", "pipelines.preprocess"):
+        told = run_module(module, cwd=tmp_path, RAY_ADDRESS=address)
+        assert told.status == 2
+        assert f"no job server answers at RAY_ADDRESS ({address})" in told.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_detaching_without_a_job_server_is_refused(tmp_path: Path) -> None:
+    told = run_module("harness.loso", "--detach", cwd=tmp_path)
+    assert told.status == 2
+    assert told.stderr.startswith("error: --detach is for a job on a cluster: set RAY_ADDRESS=")
+
+
+@pytest.mark.long
+def test_a_study_as_a_job_is_the_study_here_to_the_bit(cluster: Cluster, tmp_path: Path) -> None:
+    settings = (*SMALL, "tracking.enabled=false", "name=study")
+    job = cluster.submit("harness.loso", *settings, "--json")
+    assert job.status == 0, job.stderr
+    here = run_module("harness.loso", *settings, "--json", cwd=tmp_path)
+    assert here.status == 0, here.stderr
+    one, other = (
+        pd.read_parquet(runs / "study" / "segment_predictions.parquet")
+        for runs in (cluster.folder / "runs", tmp_path / "runs")
+    )
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+@pytest.mark.long
+def test_a_job_is_left_followed_again_and_stopped(cluster: Cluster) -> None:
+    module, *settings = "harness.loso", *SMALL, "training.audio_epochs=500", "name=left"
+    started = cluster.submit(module, *settings, "tracking.enabled=false", "--detach", "-q")
+    assert (started.status, started.stderr) == (0, "")
+    job = started.stdout.strip()
+    for answer, said in (("leave\n", f"job {job} goes on"), ("stop\n", f"job {job} is stopped")):
+        screen, status = follow_and_interrupt(cluster, job, answer)
+        assert status == 130
+        assert "stop the job, or leave it running?" in screen
+        assert said in screen
+        assert f"{cluster.address} python -m harness.follow {job}" in screen or answer == "stop\n"
+    again = cluster.submit("harness.follow", job)
+    assert again.status == 130
+    assert f"job {job} was stopped" in again.stderr
+    unknown = cluster.submit("harness.follow", "nothing")
+    assert unknown.status == 2
+    assert f"nothing is no job at {cluster.address}: there are raysubmit_" in unknown.stderr
+
+
+def follow_and_interrupt(cluster: Cluster, job: str, answer: str) -> tuple[str, int]:
+    """Follow a job in a terminal until it trains, press Ctrl-C there, and answer."""
+    ours, theirs = pty.openpty()
+    away = {"RAY_ADDRESS"}
+    environment = {k: v for k, v in cluster.environment.items() if k not in away}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness.follow", job, f"cluster.address={cluster.address}"],
+        cwd=cluster.laptop,
+        env=clean_environment(TERM="xterm", COLUMNS="100", **environment),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    screen, interrupted, answered = b"", False, False
+    with suppress(OSError):
+        while part := os.read(ours, 65536):
+            screen += part
+            if b"train " in screen and not interrupted:
+                process.send_signal(signal.SIGINT)
+                interrupted = True
+            if b"leave it running?" in screen and not answered:
+                os.write(ours, answer.encode())
+                answered = True
+    os.close(ours)
+    return screen.decode(errors="replace"), process.wait(60)
