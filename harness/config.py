@@ -175,6 +175,6 @@ def config_digest(config: StudyConfig) -> str:
     }
     if config.rival.is_set:
         # Others keep the digests that they had before there were rivals.
-        libraries = {name: version(name) for name in ("scikit-learn", "scipy")}
+        libraries = {name: version(name) for name in ("scikit-learn", "scipy", "cca-zoo")}
         value["rival"] = [to_plain(config.rival), RIVALS_VERSION, libraries]
     return digest_of(value)

@@ -20,7 +20,7 @@ FACE_SIZE = 64
 """Side of the face crops that the classical kinds see, in pixels."""
 LEAST_COEFFICIENTS = 13
 """Of the MFCC, that functionals are taken of."""
-RIVALS_VERSION = 1
+RIVALS_VERSION = 2
 """Raised whenever the same clips and settings would give other predictions than before."""
 
 
@@ -35,7 +35,8 @@ class RivalConfig:
     components: int = 16
     """Pairs of factors that both modalities are projected on (`cfa`, `kcfa`, `kcca`)."""
     regularisation: float = 0.1
-    """Of `kcca`, as a share of the largest eigenvalue of each kernel matrix."""
+    """Of `kcca`: how far each covariance in the kernels' feature spaces is shrunk towards the
+    identity, above 0, up to 1."""
     kernel_width: float = 1.0
     """Of RBF kernels, as a multiple of the median distance between training rows."""
     kernel_rows: int = 2000
@@ -54,9 +55,14 @@ class RivalConfig:
             value = getattr(self, name)
             require(value >= 1, f"rival.{name} ({value}) must be at least 1")
         require(self.kernel_rows >= 2, f"rival.kernel_rows ({self.kernel_rows}) must be at least 2")
-        for name in ("regularisation", "kernel_width"):
-            value = getattr(self, name)
-            require(0 < value < float("inf"), f"rival.{name} ({value}) must be above 0 and finite")
+        require(
+            0 < self.regularisation <= 1,
+            f"rival.regularisation ({self.regularisation}) must be above 0 and at most 1",
+        )
+        require(
+            0 < self.kernel_width < float("inf"),
+            f"rival.kernel_width ({self.kernel_width}) must be above 0 and finite",
+        )
 
     @property
     def is_set(self) -> bool:

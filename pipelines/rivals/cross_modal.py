@@ -7,9 +7,7 @@ Cross-modal factor analysis finds orthonormal directions A and B so that XA and 
 can be (Frobenius norm): the singular vectors of X'Y. Its kernel form is the same in the feature
 spaces of two kernels, where the coordinates of kernel principal component analysis are an
 orthonormal basis of all that the training rows span: with K = U diag(d) U', X becomes U diag(d)^.5.
-Regularised kernel correlation asks for unit length under diag(d) + k in place of the identity, so
-each coordinate is divided by (d + k)^.5 before the singular vectors are taken; this solves the
-generalised eigenproblem of Kx Ky against Kx^2 + k Kx and Ky^2 + k Ky.
+Regularised kernel correlation, which they compare it with, is that of cca-zoo.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from typing import Protocol
 
 import numpy as np
 import scipy.linalg
+from cca_zoo.nonparametric import KCCA
 from sklearn.decomposition import KernelPCA
 
 from pipelines.rivals.examples import Matrix
@@ -55,39 +54,25 @@ class KernelSpace:
     """The feature space of a kernel, as far as training rows span it."""
 
     components: KernelPCA
-    scale: Matrix
-    """[r] each coordinate is multiplied by."""
 
     @classmethod
-    def fit(
-        cls,
-        rows: Matrix,
-        *,
-        kernel: str = "rbf",
-        width: float = 1.0,
-        regularisation: float | None = None,
-    ) -> KernelSpace:
+    def fit(cls, rows: Matrix, *, kernel: str = "rbf", width: float = 1.0) -> KernelSpace:
         """Span the space by training rows.
 
         Args:
             rows: [n, d].
             kernel: `rbf`, or another of scikit-learn's.
             width: of an RBF kernel, as a multiple of the median distance between the rows.
-            regularisation: of kernel correlation, as a share of the largest eigenvalue of the
-                centred kernel matrix; None leaves the coordinates as they are (factor analysis).
         """
         gamma = rbf_gamma(rows, width) if kernel == "rbf" else None
         components = KernelPCA(
             kernel=kernel, gamma=gamma, eigen_solver="dense", remove_zero_eig=True
-        ).fit(rows)
-        values = components.eigenvalues_
-        if regularisation is None:
-            return cls(components, np.ones_like(values))
-        return cls(components, 1.0 / np.sqrt(values + regularisation * values.max(initial=0.0)))
+        )
+        return cls(components.fit(rows))
 
     def __call__(self, rows: Matrix) -> Matrix:
         """Return the coordinates of rows, seen in training or not."""
-        coordinates: Matrix = self.components.transform(rows) * self.scale
+        coordinates: Matrix = self.components.transform(rows)
         return coordinates
 
 
@@ -102,7 +87,7 @@ class CrossModal:
     visual_directions: Matrix
     """[s, k] orthonormal."""
     strengths: Matrix
-    """[k] singular values, largest first; of kernel correlation the (regularised) correlations."""
+    """[k] singular values, largest first."""
 
     @classmethod
     def fit(
@@ -130,3 +115,42 @@ class CrossModal:
             ],
             axis=1,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class KernelCorrelation:
+    """The leading pairs of directions along which two modalities correlate most, in the feature
+    spaces of two RBF kernels.
+    """
+
+    model: KCCA | None
+    """None where a modality never varies: it has nothing in common with the other."""
+
+    @classmethod
+    def fit(
+        cls, audio: Matrix, visual: Matrix, *, components: int, shrinkage: float, width: float
+    ) -> KernelCorrelation:
+        """Find the directions.
+
+        Args:
+            audio: training rows [n, da].
+            visual: of the same segments [n, dv].
+            components: pairs of directions; fewer where rows (which are centred) or columns are fewer.
+            shrinkage: of each covariance towards the identity, above 0, up to 1.
+            width: of the kernels, as a multiple of the median distance between the rows.
+        """
+        if not all(np.ptp(rows, axis=0).any() for rows in (audio, visual)):
+            return cls(None)
+        model = KCCA(
+            min(components, len(audio) - 1, audio.shape[1], visual.shape[1]),
+            kernel="rbf",
+            gamma=[rbf_gamma(rows, width) for rows in (audio, visual)],
+            shrinkage=shrinkage,
+        )
+        return cls(model.fit([audio, visual]))
+
+    def project(self, audio: Matrix, visual: Matrix) -> Matrix:
+        """Return both modalities on their directions, side by side: [n, 2k]."""
+        if self.model is None:
+            return np.zeros((len(audio), 2))
+        return np.concatenate(self.model.transform([audio, visual]), axis=1)

@@ -11,7 +11,7 @@ from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.preprocessing import StandardScaler
 
 from pipelines.rivals.config import ANOVA, CFA, KCCA, POOLING, RivalConfig
-from pipelines.rivals.cross_modal import Centred, CrossModal, KernelSpace, Space
+from pipelines.rivals.cross_modal import Centred, CrossModal, KernelCorrelation, KernelSpace, Space
 from pipelines.rivals.examples import Matrix, Rows, Segments, mean_by_clip
 from pipelines.split_task import seed_for
 
@@ -62,19 +62,7 @@ def _factors(rival: RivalConfig, train: Segments, seed: int) -> Representation:
     def scaled(segments: Segments) -> tuple[Matrix, Matrix]:
         return scale[0].transform(segments.audio), scale[1].transform(segments.visual)
 
-    def space(rows: Matrix) -> Space:
-        if rival.kind == CFA:
-            return Centred.fit(rows)
-        return KernelSpace.fit(
-            rows,
-            width=rival.kernel_width,
-            regularisation=rival.regularisation if rival.kind == KCCA else None,
-        )
-
-    audio, visual = scaled(some)
-    factors = CrossModal.fit(
-        audio, visual, spaces=(space(audio), space(visual)), components=rival.components
-    )
+    factors = _fit_factors(rival, *scaled(some))
     seen = sorted(set(some.clip_ids))
     fewer = (
         f"the kernel matrices of {rival.kind} hold {rival.kernel_rows} of the training segments "
@@ -85,6 +73,27 @@ def _factors(rival: RivalConfig, train: Segments, seed: int) -> Representation:
         {"vector scales": seen, "cross-modal factors": seen},
         () if some is train else (fewer,),
     )
+
+
+def _fit_factors(
+    rival: RivalConfig, audio: Matrix, visual: Matrix
+) -> CrossModal | KernelCorrelation:
+    if rival.kind == KCCA:
+        return KernelCorrelation.fit(
+            audio,
+            visual,
+            components=rival.components,
+            shrinkage=rival.regularisation,
+            width=rival.kernel_width,
+        )
+
+    def space(rows: Matrix) -> Space:
+        if rival.kind == CFA:
+            return Centred.fit(rows)
+        return KernelSpace.fit(rows, width=rival.kernel_width)
+
+    spaces = (space(audio), space(visual))
+    return CrossModal.fit(audio, visual, spaces=spaces, components=rival.components)
 
 
 def _drawn(train: Segments, most: int, seed: int) -> Segments:

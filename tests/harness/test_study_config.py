@@ -202,6 +202,7 @@ def test_what_a_rival_can_not_do_is_refused(overrides: list[str], message: str) 
         ("components=0", r"^rival\.components \(0\) must be at least 1$"),
         ("kernel_rows=1", r"^rival\.kernel_rows \(1\) must be at least 2$"),
         ("regularisation=0", r"^rival\.regularisation \(0\.0\) must be above 0"),
+        ("regularisation=1.5", r"^rival\.regularisation \(1\.5\) must be above 0 and at most 1"),
     ],
 )
 def test_settings_of_a_rival_are_refused_by_name(setting: str, message: str) -> None:
