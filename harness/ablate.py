@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.ablating.config import AblateConfig
+from harness.ablating.declared import declare
 from harness.ablating.page import write_ablation_page
 from harness.ablating.report import print_ablation
 from harness.ablating.results import told_rows
 from harness.ablating.rows import rows_of
-from harness.ablating.run import DONE_ROW, INCOMPLETE, run_rows
+from harness.ablating.run import DONE_ROW, INCOMPLETE, finished_rows, folder_of, run_rows
 from harness.ablating.sending import ABLATION, send_tables
 from harness.tracking import Tracker
 from pipelines.command_line import run_command
@@ -38,9 +39,10 @@ def ablate(
         UsageError: the request itself is wrong; nothing has been trained.
     """
     config = compose_config("ablate", AblateConfig, overrides)
-    rows = rows_of(config, overrides)
+    rows = rows_of(config, overrides, finished_rows(config))
+    cautions = declare(folder_of(config), config.ablation.family)
     folder, results = run_rows(config, rows, reporter, verbose=verbose)
-    told = told_rows(results, config.ablation.family)
+    told = told_rows(results, config.ablation.family, len(config.ablation.rivals))
     whole = results[0]
     result: dict[str, Any] = {
         "name": folder.name,
@@ -51,7 +53,7 @@ def ablate(
         "git_commit": git_commit(),
         "complete": whole.status == DONE_ROW,
         "family": list(config.ablation.family),
-        "warnings": list(whole.summary["warnings"]),
+        "warnings": [*cautions, *whole.summary["warnings"]],
         "rows": told,
     }
     write_text(folder / "config.yaml", to_yaml(config))
@@ -73,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_ablation(result, folder, page)
             for line in tracker.browse_lines():
                 print(line)
-        failed = any(row["status"] == INCOMPLETE for row in result["rows"])
+        failed = any(row["status"] == INCOMPLETE or not row["expected"] for row in result["rows"])
         return SOME_FAILED if failed else ALL_DONE
 
     return run_command(

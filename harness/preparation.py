@@ -175,5 +175,5 @@ def _shards_of(config: StudyConfig) -> str:
 def _features_of(config: StudyConfig) -> str:
     model = {k: v for k, v in to_plain(config.model).items() if k not in ON_THE_TRUNK}
     training = config.training
-    how = [training.trunk, training.precision, training.rescaling, config.rival.classical]
-    return digest_of([model, how, to_plain(config.features)])
+    trunk = [training.trunk, training.precision, training.rescaling, config.rival.classical]
+    return digest_of([model, trunk, config.seed, to_plain(config.features)])

@@ -12,6 +12,12 @@ class UsageError(Exception):
     """
 
 
+class UnavailableError(UsageError):
+    """What the request names can't be had here, such as weights: among several requests the others
+    can go on.
+    """
+
+
 class StoppedError(Exception):
     """The work can't go on; what is finished is kept, and the same command goes on from there.
 

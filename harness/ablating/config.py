@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from copy import deepcopy
 from dataclasses import dataclass, field, fields
 
 from harness.config import StudyConfig
@@ -14,6 +16,8 @@ WHOLE = "whole"
 PRODUCT, MEAN, MEAN_VOTE = "product", "mean", "mean_vote"
 COMBINATIONS = (PRODUCT, MEAN, MEAN_VOTE)
 VARIANT, RIVAL = "variant", "rival"
+TAKEN = (WHOLE, "stage1", "tables", "figures")
+"""Folders of an ablation that are no row's."""
 
 
 @dataclass
@@ -54,10 +58,13 @@ class AblationConfig:
     rows: dict[str, RowConfig] = field(default_factory=dict)
     """By name, in the order of the tables."""
     family: list[str] = field(default_factory=list)
-    """Rows whose differences are looked for: declared before looking, for Holm's correction. All
-    others are one more family, called exploratory."""
+    """Rows whose differences are looked for: declared before looking, for Holm's correction. The
+    rivals are a second family; all others are a third, called exploratory."""
     only: list[str] = field(default_factory=list)
-    """Rows to run, and those that they are made of; empty: all."""
+    """Rows to run, with those that they are made of; empty: all. What is done is told too."""
+    alexnet_weights: str = "none"
+    """Of the rows on AlexNet: `none`, `imagenet` or a file. conf/ablation/paper.yaml takes
+    model.weights, which where they are a file are another network's."""
     share_stage1: bool = True
     """Train networks of stage 1 that several rows begin with once, and keep them on disk until the
     last of these rows has run; false: each row trains its own, to the same result."""
@@ -65,23 +72,35 @@ class AblationConfig:
     def __post_init__(self) -> None:
         for name, row in self.rows.items():
             require(
-                re.fullmatch(r"[a-z]\w*", name) is not None and name != WHOLE,
+                re.fullmatch(r"[a-z][a-z0-9_]*", name) is not None and name not in TAKEN,
                 f"ablation.rows ({name}) must be named by small letters, digits and _, and not "
-                f"{WHOLE}: it names a folder",
+                f"{' or '.join(TAKEN)}: it names a folder",
             )
+            # Those before it: they are run in this order.
+            before = [*self.rows][: [*self.rows].index(name)]
             for source in row.of:
-                _require_row(f"ablation.rows.{name}.of", source, [WHOLE, *self.rows])
+                _require_row(f"ablation.rows.{name}.of", source, [WHOLE, *before])
         for key, names in (("family", self.family), ("only", self.only)):
             for name in names:
                 _require_row(f"ablation.{key}", name, list(self.rows))
 
     @property
-    def chosen(self) -> dict[str, RowConfig]:
-        """The rows to run: those asked for and, before them, those that they are made of."""
+    def rivals(self) -> list[str]:
+        """The rivals, which are a family of their own."""
+        return [
+            name for name, row in self.rows.items() if row.kind == RIVAL and name not in self.family
+        ]
+
+    def chosen(self, done: Collection[str] = ()) -> dict[str, RowConfig]:
+        """Return the rows to run: those asked for, those that they are made of, and those that are
+        done: whoever asks for one more row does not leave out the others.
+        """
         if not self.only:
             return self.rows
-        wanted = {*self.only}
-        wanted |= {source for name in self.only for source in self.rows[name].of}
+        wanted, new = {*done}, {*self.only, *done}
+        while new:
+            wanted |= new
+            new = {s for name in new if name in self.rows for s in self.rows[name].of} - wanted
         return {name: row for name, row in self.rows.items() if name in wanted}
 
 
@@ -101,9 +120,11 @@ class AblateConfig(StudyConfig):
         return f"ablate-{super().kind}"
 
     def of_study(self) -> StudyConfig:
-        """Return the settings of the study alone: its results are those of any such study."""
+        """Return a copy of the settings of the study alone, whose results are those of any such
+        study.
+        """
         return StudyConfig(
-            **{entry.name: getattr(self, entry.name) for entry in fields(StudyConfig)}
+            **{entry.name: deepcopy(getattr(self, entry.name)) for entry in fields(StudyConfig)}
         )
 
 

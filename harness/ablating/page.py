@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from harness.ablating.config import WHOLE
 from harness.ablating.results import DECLARED
-from harness.ablating.table import ablation_table, changes_table, conclusions_table
+from harness.ablating.table import ablation_table, changes_table, conclusions_table, with_width
 from harness.drawing import (
     ACCENT,
     INK,
@@ -33,6 +33,10 @@ PAGE = "ablation.html"
 WHAT_IT_IS = (
     "of a person's clips recognised by the whole system: the mean over subjects. Below, how its "
     "variants and rivals differ from it on the same splits."
+)
+OTHER_CLIPS = (
+    "Published numbers are of other clips than ours: they are to be read, not ranked. Our rows are "
+    "of the same splits, and their differences of the same clips."
 )
 INCOMPLETE = "The whole system is incomplete: there is nothing to compare with."
 Row = Mapping[str, Any]
@@ -60,7 +64,7 @@ def write_ablation_page(folder: Path, result: Row) -> Path:
             Section(
                 anchor="table",
                 title="Beside published numbers",
-                text=[f"{note[0].upper()}{note[1:]}." for note in NOTES],
+                text=[OTHER_CLIPS, *(f"{note[0].upper()}{note[1:]}." for note in NOTES[1:])],
                 tables=[tables[0]],
             ),
             Section(
@@ -87,10 +91,9 @@ def _head(result: Row) -> Headline:
     number, interval = "", ""
     if result["complete"]:
         number = f"{100 * whole['clip_accuracy_subject_mean']:.1f} %"
-        if whole["ci95_low"] is not None:
-            interval = (
-                f"95 % interval {100 * whole['ci95_low']:.1f} to {100 * whole['ci95_high']:.1f} %"
-            )
+        low, high = with_width(whole["ci95_low"], whole["ci95_high"])
+        if low is not None and high is not None:
+            interval = f"t interval, nominal 95 %: {100 * low:.1f} to {100 * high:.1f} %"
     done = sum(row["status"] == "done" for row in result["rows"])
     return Headline(
         title=f"Ablation: {whole['protocol']} on {whole['corpus']}",
@@ -98,7 +101,14 @@ def _head(result: Row) -> Headline:
         interval=interval,
         meaning=WHAT_IT_IS if result["complete"] else INCOMPLETE,
         cautions=whole["protocol_warnings"] or (),
-        warnings=result["warnings"],
+        warnings=[
+            *result["warnings"],
+            *(
+                f"{row['title']}: {row['status']}: {row['reason']}"
+                for row in result["rows"]
+                if row["status"] != "done"
+            ),
+        ],
         facts=[
             ("ablation", result["name"]),
             ("corpus", str(whole["corpus"])),
@@ -106,17 +116,14 @@ def _head(result: Row) -> Headline:
             ("subjects", str(whole["subjects"])),
             ("rows", f"{done} of {len(result['rows'])} done"),
         ],
-        failures=[
-            (row["title"], f"{row['status']}: {row['reason']}")
-            for row in result["rows"]
-            if row["status"] != "done"
-        ],
+        failures=(),
         figures=None,
     )
 
 
 def _text(result: Row) -> list[str]:
-    declared = [row["title"] for row in result["rows"] if row["family"] == DECLARED]
+    titles = {row["row"]: row["title"] for row in result["rows"]}
+    declared = [titles.get(name, f"{name} (not run)") for name in result["family"]]
     text = [
         "Differences are paired: of the mean over subjects, on the same clips, with the t interval "
         "over subjects, nominal 95 %.",
@@ -124,7 +131,7 @@ def _text(result: Row) -> list[str]:
     if declared:
         text.append(
             f"Declared beforehand, and corrected for each other by Holm: {', '.join(declared)}. "
-            "All other rows are one more family, exploratory."
+            "The rivals are a second family; all other rows are a third, exploratory."
         )
     if not result["several_seeds"]:
         text.append(
@@ -142,7 +149,7 @@ def _drawings(rows: Sequence[Row]) -> list[Drawing]:
         Drawing(
             "differences",
             "Difference to the whole system in points, with the t interval over subjects. Filled: "
-            "declared beforehand; open: exploratory.",
+            "declared beforehand; open: rivals, and exploratory rows.",
             _forest(compared),
         )
     ]

@@ -26,7 +26,7 @@ def print_ablation(result: Row, folder: Path, page: Path) -> None:
         "points to whole",
         "nominal 95 %",
         "p by Holm",
-        "parameters",
+        "trained parameters",
         "training",
     )
     for row in result["rows"]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.ablating.config import WHOLE
+from harness.ablating.config import RIVAL, WHOLE
 from harness.ablating.run import DONE_ROW, RowResult
 from harness.comparing.comparison import compare
 from harness.comparing.run_results import few, read_run
 from harness.significance import holm
+from pipelines.errors import UsageError
 
-DECLARED, EXPLORATORY = "declared", "exploratory"
+DECLARED, RIVALS, EXPLORATORY = "declared", "rivals", "exploratory"
 LEVEL = 0.05
 FIGURES = (
     "protocol",
@@ -33,25 +34,32 @@ FIGURES = (
 )
 
 
-def told_rows(results: Sequence[RowResult], family: Sequence[str]) -> list[dict[str, Any]]:
+def told_rows(
+    results: Sequence[RowResult], family: Sequence[str], rivals: int
+) -> list[dict[str, Any]]:
     """Return every row with its figures, its paired difference to the whole system and what that
     allows to conclude.
 
     The p-values are those of the paired permutation over subjects, corrected by Holm within the
-    declared family and, apart from it, within all other rows. A declared row that was not run stays
-    in the family, as the weakest of it.
+    declared family, within the rivals and within all other rows. A declared row or a rival that was
+    not run stays in its family, as the weakest of it.
 
     Args:
         results: of all rows, the whole system's first.
         family: names of the rows whose differences are looked for.
+        rivals: how many rivals there are besides, run or not.
     """
     rows = [_told(result, family) for result in results]
     whole = results[0]
     for row, result in zip(rows[1:], results[1:], strict=True):
         both_done = whole.status == DONE_ROW and result.status == DONE_ROW
         if both_done and result.same_as != WHOLE:
-            row |= _difference(whole, result)
+            try:
+                row |= _difference(whole, result)
+            except UsageError as error:
+                row["reason"] = str(error)
     _correct([row for row in rows[1:] if row["family"] == DECLARED], len(family))
+    _correct([row for row in rows[1:] if row["family"] == RIVALS], rivals)
     _correct([row for row in rows[1:] if row["family"] == EXPLORATORY])
     for row in rows:
         row["conclusion"] = conclusion(row)
@@ -69,15 +77,22 @@ def _told(result: RowResult, family: Sequence[str]) -> dict[str, Any]:
         "combines": list(result.row.told.of),
         "status": result.status,
         "reason": result.reason,
+        "expected": result.expected,
         "same_as": result.same_as,
         "folder": result.folder and str(result.folder),
-        "family": DECLARED if name in family else EXPLORATORY,
+        "family": _family(result, family),
         "parameters": result.parameters,
         "train_seconds": result.seconds,
         "difference": None,
         "p": None,
         **{key: result.summary.get(key) for key in FIGURES},
     }
+
+
+def _family(result: RowResult, declared: Sequence[str]) -> str:
+    if result.row.name in declared:
+        return DECLARED
+    return RIVALS if result.row.told.kind == RIVAL else EXPLORATORY
 
 
 def _difference(whole: RowResult, result: RowResult) -> dict[str, Any]:
@@ -116,7 +131,8 @@ def conclusion(row: Mapping[str, Any]) -> str:
     if row["same_as"] == WHOLE:
         return "Nothing: the whole system is configured so already."
     if row["difference"] is None:
-        return "Nothing: the whole system is incomplete, and there is nothing to compare with."
+        reason = row["reason"] or "the whole system is incomplete: there is nothing to compare with"
+        return f"Nothing: {reason}."
     return " ".join([_found(row), *_beside(row)])
 
 
@@ -129,24 +145,39 @@ def _found(row: Mapping[str, Any]) -> str:
             if subjects > 1
             else "Nothing for people in general: there is one subject."
         )
+    verb = "higher" if difference["value"] > 0 else "lower"
     span = f"{100 * low:+.1f} to {100 * high:+.1f} points"
-    shown = row["p_holm"] <= LEVEL and not low <= 0 <= high
-    if shown:
-        verb = "higher" if difference["value"] > 0 else "lower"
+    corrected = f"Holm's p {row['p_holm']:.3g} among {row['family_size']}"
+    if low <= 0 <= high:
         return (
-            f"On new people like these {subjects} its accuracy is {verb} than the whole system's "
-            f"({span}, Holm's p {row['p_holm']:.3g} among {row['family_size']})."
+            f"No difference is shown, and none is ruled out within {span} ({subjects} subjects, "
+            f"{corrected}).{_too_few(row)}"
         )
-    text = (
-        f"No difference is shown, and none is ruled out within {span} ({subjects} subjects, Holm's "
-        f"p {row['p_holm']:.3g} among {row['family_size']})."
+    if row["p_holm"] <= LEVEL:
+        # A protocol that mixes people says nothing of new ones.
+        whom = (
+            "Under this protocol, of these very people,"
+            if row["protocol_warnings"]
+            else f"On new people like these {subjects}"
+        )
+        return f"{whom} its accuracy is {verb} than the whole system's ({span}, {corrected})."
+    agree = row["better_for"] if difference["value"] > 0 else row["worse_for"]
+    return (
+        f"Its accuracy is {verb} for {agree} of {subjects} people, and the interval by itself "
+        f"excludes zero ({span}); corrected for its family that is not shown ({corrected})."
+        f"{_too_few(row)}"
     )
-    if row["smallest_p"] * row["family_size"] > LEVEL:
-        text += (
-            f" So few people could show none: the smallest p possible is {row['smallest_p']:.3g}, "
-            "before correction."
-        )
-    return text
+
+
+def _too_few(row: Mapping[str, Any]) -> str:
+    """Return whether people are too few, or rows too many, for any difference to be shown."""
+    smallest, size = row["smallest_p"], row["family_size"]
+    if smallest * size <= LEVEL:
+        return ""
+    told = f"the smallest p possible is {smallest:.3g}, before correction."
+    if smallest > LEVEL:
+        return f" So few people could show none: {told}"
+    return f" {row['subjects_compared']} people could show none among so many rows: {told}"
 
 
 def _beside(row: Mapping[str, Any]) -> list[str]:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.ablating.config import WHOLE, AblateConfig, RowConfig
 from harness.config import StudyConfig
 from pipelines.config import compose_config, to_plain
-from pipelines.errors import UsageError, require
+from pipelines.errors import UnavailableError, UsageError, require
+
+IN_COMMON = (
+    "seed",
+    "protocol",
+    "corpus",
+    "test_corpus",
+    "paths",
+    "name",
+    "tracking",
+    "cluster",
+    "ablation",
+    "profile",
+)
+"""Groups of settings that no row may change: it would be another study, not another system."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,27 +41,34 @@ class Row:
     """Why there is no such system: ImageNet's weights of a network of one's own."""
 
 
-def rows_of(config: AblateConfig, overrides: Sequence[str]) -> list[Row]:
+def rows_of(
+    config: AblateConfig, overrides: Sequence[str], done: Collection[str] = ()
+) -> list[Row]:
     """Return the whole system, then the rows that are to run, in their order.
 
     Args:
         config: composed of the overrides.
         overrides: as the command was told; a row's own come after them.
+        done: rows that earlier runs have finished: they are told with those that are asked for.
 
     Raises:
-        UsageError: a row changes what it does not name.
+        UsageError: a row has a setting that there is not, or changes what it does not name or what
+            is no part of the system.
     """
     whole = config.of_study()
     rows = [Row(name=WHOLE, told=RowConfig(title="the whole system"), config=whole)]
-    for name, told in config.ablation.chosen.items():
+    for name, told in config.ablation.chosen(done).items():
         if told.combine:
             rows.append(Row(name=name, told=told, config=None))
             continue
+        check_of_system(name, told.changes)
         try:
             own = compose_config("ablate", AblateConfig, [*overrides, *told.changes]).of_study()
-        except UsageError as error:
+        except UnavailableError as error:
             rows.append(Row(name=name, told=told, config=None, problem=str(error)))
             continue
+        except UsageError as error:
+            raise UsageError(f"ablation.rows.{name}: {error}") from error
         changed = differences(whole, own)
         check_named(name, changed, told.changes)
         rows.append(Row(name=name, told=told, config=own, changed=changed))
@@ -71,6 +93,21 @@ def check_named(name: str, changed: Mapping[str, Any], changes: Sequence[str]) -
             any(key == each or key.startswith(f"{each}.") for each in named),
             f"ablation.rows.{name} changes {key} too, which it does not name: name it among its "
             "changes",
+        )
+
+
+def check_of_system(name: str, changes: Sequence[str]) -> None:
+    """Refuse a row that changes what all rows have in common: people, splits, seeds, folders.
+
+    Raises:
+        UsageError: naming the setting.
+    """
+    for change in changes:
+        key = change.lstrip("+~").partition("=")[0]
+        require(
+            re.split(r"[.@]", key)[0] not in IN_COMMON,
+            f"ablation.rows.{name} changes {key}, which all rows have in common with the whole "
+            "system: give it to the command itself",
         )
 
 

@@ -15,6 +15,8 @@ from harness.ablating.rows import Row
 from harness.ablating.shared import SharedStage1
 from harness.aggregate import Judged
 from harness.config import StudyConfig, config_digest
+from harness.corpora import StudyCorpora
+from harness.divisions import check_divisible
 from harness.leakage import LeakError
 from harness.ledger import DONE, Ledger
 from harness.mlflow_pages import GROUP
@@ -28,7 +30,7 @@ from harness.resending import MARK, send_study
 from harness.study_run import Group, run_study
 from harness.tracking import tracking_uri
 from pipelines.config import resolve, to_plain
-from pipelines.errors import UsageError, require
+from pipelines.errors import UnavailableError, UsageError
 from pipelines.progress import Reporter
 from pipelines.session import check_trial_fits, ray_session
 from pipelines.storage import digest_of, require_folder, write_json
@@ -44,6 +46,8 @@ class RowResult:
     status: str
     reason: str = ""
     """Why it was not run, or what is missing."""
+    expected: bool = True
+    """Whether somebody who reads the reason has nothing to mend."""
     folder: Path | None = None
     summary: Mapping[str, Any] = field(default_factory=dict)
     parameters: int = 0
@@ -64,6 +68,10 @@ def run_rows(
         LeakError: a guard found a leak: the ablation must not go on.
     """
     require_folder("paths.runs", config.paths.runs)
+    # Said now, and not when Ray has started and clips have been preprocessed.
+    corpora = StudyCorpora(config)
+    check_divisible(corpora.clips, config.protocol)
+    corpora.require_ready()
     with ray_session(config.cluster, verbose=verbose) as place:
         check_trial_fits(config.cluster, place)
         reporter.line(f"running on {place}")
@@ -78,6 +86,17 @@ def run_rows(
             shared.end(row)
         shared.close()
     return folder, list(run.results.values())
+
+
+def finished_rows(config: AblateConfig) -> list[str]:
+    """Return the rows that earlier runs of this ablation have finished."""
+    folder = folder_of(config)
+    found = []
+    for name in config.ablation.rows:
+        summary = folder / name / "summary.json"
+        if summary.is_file() and json.loads(summary.read_text()).get("complete"):
+            found.append(name)
+    return found
 
 
 def folder_of(config: AblateConfig) -> Path:
@@ -108,14 +127,16 @@ class _Run:
     def add(self, row: Row, *, verbose: bool) -> None:
         """Run a row, unless it can't be: then it says why, and the others go on."""
         try:
-            require(not row.problem, row.problem)
+            if row.problem:
+                raise UnavailableError(row.problem)
             result = self._combined(row) if row.config is None else self._study(row, verbose)
         except LeakError:
             raise
         except UsageError as error:
             if row.name == WHOLE:
                 raise
-            result = RowResult(row=row, status=NOT_RUN, reason=str(error))
+            expected = isinstance(error, UnavailableError)
+            result = RowResult(row=row, status=NOT_RUN, reason=str(error), expected=expected)
         self.results[row.name] = result
 
     @property
@@ -176,9 +197,12 @@ class _Run:
             if source is None or source.status != DONE_ROW or source.folder is None:
                 reason = f"it is made of the row {name}, which is {source and source.status}"
                 return RowResult(row=row, status=NOT_RUN, reason=reason)
+        clipwise = self.whole.summary["predicts"] == "clip"
+        if row.told.combine == MEAN_VOTE and clipwise:
+            raise UnavailableError("each clip has one prediction: there is no vote to replace")
         folder = self.folder / row.name
         folders = [source.folder for source in sources if source and source.folder]
-        summary = combine_rows(folder, self._judged(row, folders), folders, row.told.combine)
+        summary = combine_rows(folder, self._judged(row), folders, row.told.combine)
         shutil.copy(folders[0] / CONTENTS, folder / CONTENTS)
         draw(folder, self.preparations.reporter)
         self._record(row, summary)
@@ -214,8 +238,9 @@ class _Run:
     def _tags(self, row: Row) -> dict[str, str]:
         return {GROUP: self.folder.name, "row": row.name}
 
-    def _judged(self, row: Row, folders: Sequence[Path]) -> Judged:
+    def _judged(self, row: Row) -> Judged:
         whole, plan = self.whole.summary, self.plan
+        of = [self.results[name].summary for name in row.told.of]
         assert self.whole.row.config is not None
         assert plan is not None
         data = self.preparations.of(self.whole.row.config).data
@@ -230,7 +255,7 @@ class _Run:
             # Where the whole system fuses clips there is no vote to replace.
             predicts=whole["predicts"] if row.told.combine == MEAN_VOTE else "segment",
             digests={
-                "config_digest": digest_of([row.told.combine, [str(f.name) for f in folders]]),
+                "config_digest": digest_of([row.told.combine, *(s["config_digest"] for s in of)]),
                 "data_digest": whole["data_digest"],
             },
             warnings=[*kept, f"{made}: nothing was trained for it"],

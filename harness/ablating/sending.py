@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness.ablating.declared import DECLARED_FILE
 from harness.ablating.page import PAGE
+from harness.ablating.table import with_width
 from harness.mlflow_study import StudyRecord
 from harness.page.render import FIGURES, TABLES
 from harness.resending import MARK, send_study
@@ -67,7 +69,9 @@ def send_tables(folder: Path, result: Mapping[str, Any], config: TrackingConfig)
         "complete": result["complete"],
         "warnings": result["warnings"],
     }
-    artifacts = [folder / name for name in (ABLATION, "config.yaml", PAGE, TABLES, FIGURES)]
+    artifacts = [
+        folder / name for name in (ABLATION, DECLARED_FILE, "config.yaml", PAGE, TABLES, FIGURES)
+    ]
     tracker.finish(summary, artifacts, ablation_note(result))
     return tracker
 
@@ -80,10 +84,16 @@ def figures_of(rows: list[Row]) -> dict[str, float]:
         for name, value in (
             ("clip_accuracy_subject_mean", row["clip_accuracy_subject_mean"]),
             ("difference", (row["difference"] or {}).get("value")),
+            *zip(("difference_low", "difference_high"), _interval(row), strict=True),
             ("p_holm", row.get("p_holm")),
         )
         if value is not None
     }
+
+
+def _interval(row: Row) -> tuple[float | None, float | None]:
+    difference = row["difference"] or {}
+    return with_width(difference.get("low"), difference.get("high"))
 
 
 def ablation_note(result: Mapping[str, Any]) -> str:
@@ -105,6 +115,7 @@ def _cells(row: Row) -> str:
     points = ""
     if difference is not None:
         points = f"{100 * difference['value']:+.1f}"
-        if difference["low"] is not None:
-            points += f" ({100 * difference['low']:+.1f} to {100 * difference['high']:+.1f})"
+        low, high = _interval(row)
+        if low is not None and high is not None:
+            points += f" ({100 * low:+.1f} to {100 * high:+.1f})"
     return f"{100 * mean:.1f} % | {points} | {'' if p is None else f'{p:.3g}'}"

@@ -89,8 +89,6 @@ def stage1_digest(config: StudyConfig, network: str) -> str:
     """
     alike = deepcopy(config)
     alike.fusion, alike.rival, alike.protocol = FusionConfig(), RivalConfig(), ProtocolConfig()
-    # Each split has a seed of its own, which its key holds.
-    alike.seed = 0
     alike.model.modalities = network
     other = {AUDIO: "visual_epochs", VISUAL: "audio_epochs"}[network]
     for name in (*ELSEWHERE, other):

@@ -8,7 +8,9 @@ from typing import Any
 from harness.ablating.config import RIVAL, VARIANT, WHOLE
 from harness.literature import published_rows
 from harness.page.cautions import in_short
+from harness.page.headline import NO_WIDTH
 from harness.page.tables import COUNT, NOTE, NUMBER, PERCENT, Column, Table
+from harness.protocols import CROSS
 from harness.published import KFOLD, LOSO, PUBLISHED
 
 Row = Mapping[str, Any]
@@ -16,17 +18,19 @@ COLUMNS = (
     Column("system", "system"),
     Column("protocol", "protocol"),
     Column("clips", "clips", COUNT),
-    Column("accuracy", "accuracy, %", PERCENT),
+    Column("accuracy", "recognised, %", PERCENT),
+    Column("figure", "which is"),
     Column("low", "nominal 95 % from", PERCENT),
     Column("high", "to", PERCENT),
     Column("interval", "interval"),
     Column("difference", "difference, points", PERCENT),
     Column("difference_low", "from", PERCENT),
     Column("difference_high", "to ", PERCENT),
+    Column("p", "p", NUMBER),
     Column("p_holm", "Holm's p", NUMBER),
     Column("family", "family"),
-    Column("parameters", "parameters", COUNT),
-    Column("train_seconds", "training, s", COUNT),
+    Column("parameters", "trained parameters", COUNT),
+    Column("train_seconds", "training and testing, s", COUNT),
     Column("status", "status", NOTE),
 )
 
@@ -49,7 +53,8 @@ def ablation_table(rows: Sequence[Row], *, corpus: str, kind: str) -> Table:
     ]
     cells = []
     for protocol, own in ((LOSO, kind != "kfold"), (KFOLD, kind == "kfold")):
-        quoted = [row for name in shown for row in published_rows(name)]
+        # Nobody published a number of a system that was trained on another corpus.
+        quoted = [row for name in shown for row in published_rows(name) if kind != CROSS]
         cells += [_quoted(row) for row in quoted if row["protocol"] == protocol]
         cells += [_own(row) for row in ours] if own else []
     return Table(
@@ -64,31 +69,41 @@ def ablation_table(rows: Sequence[Row], *, corpus: str, kind: str) -> Table:
 def _quoted(row: Row) -> list[Any]:
     interval = None if row["low"] is None else "Wilson, ignores subjects"
     name = f"{row['system']}, quoted, on {row['corpus']}"
-    figures = [row["clips"], row["accuracy"], row["low"], row["high"], interval]
-    return [name, row["protocol"], *figures, *[None] * 7, "published"]
+    of = f"{row['metric']}, as published"
+    figures = [row["clips"], row["accuracy"], of, row["low"], row["high"], interval]
+    return [name, row["protocol"], *figures, *[None] * 8, "published"]
 
 
 def _own(row: Row) -> list[Any]:
     difference = row["difference"] or {}
     done = row["status"] == "done"
+    low, high = with_width(row["ci95_low"], row["ci95_high"]) if done else (None, None)
     short = in_short(row["protocol_warnings"] or ())
     return [
         row["title"],
         None if row["protocol"] is None else row["protocol"] + (f" [{short}]" if short else ""),
         row["clips_usable"],
         row["clip_accuracy_subject_mean"] if done else None,
-        row["ci95_low"] if done else None,
-        row["ci95_high"] if done else None,
-        "t over subjects" if done and row["ci95_low"] is not None else None,
+        "mean over subjects" if done else None,
+        low,
+        high,
+        None if low is None else "t over subjects",
         difference.get("value"),
-        difference.get("low"),
-        difference.get("high"),
+        *with_width(difference.get("low"), difference.get("high")),
+        row["p"],
         row.get("p_holm"),
         None if row["kind"] == WHOLE or row["p"] is None else row["family"],
         row["parameters"] if done else None,
         round(row["train_seconds"], 1) if done else None,
         row["status"] if done else f"{row['status']}: {row['reason']}",
     ]
+
+
+def with_width(low: float | None, high: float | None) -> tuple[float | None, float | None]:
+    """Return an interval, or nothing where all subjects are alike: that is no certainty."""
+    if low is None or high is None or high - low < NO_WIDTH:
+        return None, None
+    return low, high
 
 
 def conclusions_table(rows: Sequence[Row]) -> Table:

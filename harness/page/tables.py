@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -82,10 +83,18 @@ class Table:
             .format_index(escape="latex", axis="columns")
             .to_latex(
                 hrules=True,
-                column_format="".join("l" if c.is_text else "r" for c in self.columns),
+                column_format="".join(_alignment(c) for c in self.columns),
             )
         )
+        # After a line's end LaTeX takes a bracket for the length of a gap.
+        text = re.sub(r"(?m)^\[", "{[}", text)
         return f"% {' '.join(self.caption.split())}\n{text}"
+
+
+def _alignment(column: Column) -> str:
+    if column.kind == NOTE:
+        return r"p{0.4\linewidth}"
+    return "l" if column.is_text else "r"
 
 
 def in_a_row(votes: Sequence[Vote]) -> list[list[Vote]]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipelines.errors import require, require_one_of
+from pipelines.errors import UnavailableError, require, require_one_of
 from pipelines.networks.own import OWN_FORM, built, is_own, load_class
 from pipelines.networks.weights import require_sha256
 
@@ -138,16 +138,16 @@ class ModelConfig:
 
     def _check_weights(self) -> None:
         from_file = self.weights not in ("none", "imagenet")
-        require(
-            self.weights != "imagenet" or (self.backbone != "small" and not is_own(self.backbone)),
-            f"model.weights (imagenet) does not exist for model.backbone ({self.backbone}): use "
-            "model.weights=none, the path of a state dict, or model=vgg19",
-        )
-        require(
-            not from_file or Path(self.weights).expanduser().is_file(),
-            f"model.weights ({self.weights}) is not a file: give none, imagenet or the path of a "
-            "state dict",
-        )
+        if self.weights == "imagenet" and (self.backbone == "small" or is_own(self.backbone)):
+            raise UnavailableError(
+                f"model.weights (imagenet) does not exist for model.backbone ({self.backbone}): "
+                "use model.weights=none, the path of a state dict, or model=vgg19"
+            )
+        if from_file and not Path(self.weights).expanduser().is_file():
+            raise UnavailableError(
+                f"model.weights ({self.weights}) is not a file: give none, imagenet or the path of "
+                "a state dict"
+            )
         require(
             not self.weights_sha256 or from_file,
             f"model.weights_sha256 ({self.weights_sha256}) is for a file: give its path as "

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipelines.errors import UsageError, require
+from pipelines.errors import UnavailableError, UsageError, require
 
 State = dict[str, Tensor]
 
@@ -46,14 +46,14 @@ def imagenet_weights(weights: Any) -> State:
         weights: a member of one of torchvision's enumerations, such as VGG19_Weights.
 
     Raises:
-        UsageError: they can't be had, with both ways to get them.
+        UnavailableError: they can't be had, with both ways to get them.
     """
     try:
         state: State = weights.get_state_dict(
             progress=False, check_hash=True, map_location="cpu", weights_only=True
         )
     except Exception as error:
-        raise UsageError(
+        raise UnavailableError(
             f"model.weights (imagenet) could not be downloaded ({type(error).__name__}: {error}): "
             f"allow this machine to reach {weights.url}, or download that file elsewhere and give "
             "model.weights=/path/to/it"
@@ -71,7 +71,7 @@ def fill(network: nn.Module, state: State, weights: str) -> None:
         weights: what the setting says, for the message.
 
     Raises:
-        UsageError: they belong to another network.
+        UnavailableError: they belong to another network.
     """
     empty = any(parameter.is_meta for parameter in network.parameters())
     try:
@@ -80,7 +80,7 @@ def fill(network: nn.Module, state: State, weights: str) -> None:
         # torch's first line says that there are errors, and the next one which.
         said = [line.strip() for line in str(error).splitlines()]
         first = (said[1] if len(said) > 1 else said[0])[:200]
-        raise UsageError(
+        raise UnavailableError(
             f"model.weights ({weights}) holds no weights of this network: give the state dict of "
             f"the whole network that model.backbone names ({first})"
         ) from error

@@ -135,7 +135,7 @@ class KernelCorrelation:
         Args:
             audio: training rows [n, da].
             visual: of the same segments [n, dv].
-            components: pairs of directions; fewer where rows (which are centred) or columns are fewer.
+            components: pairs of directions; fewer where there are fewer rows (less one) or columns.
             shrinkage: of each covariance towards the identity, above 0, up to 1.
             width: of the kernels, as a multiple of the median distance between the rows.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from conftest import ForkedCommands, run_module
 from page_reader import Page
 
 from harness.ablating.combined import combined
-from harness.ablating.config import WHOLE, AblateConfig, RowConfig
+from harness.ablating.config import RIVAL, WHOLE, AblateConfig, RowConfig
+from harness.ablating.declared import declare
 from harness.ablating.page import write_ablation_page
-from harness.ablating.results import told_rows
+from harness.ablating.results import conclusion, told_rows
 from harness.ablating.rows import Row, check_named, rows_of
 from harness.ablating.run import DONE_ROW, NOT_RUN, RowResult
 from harness.ablating.table import ablation_table
@@ -42,10 +44,21 @@ def test_each_row_of_the_paper_changes_what_it_names_and_nothing_else() -> None:
     assert rows["visual"].changed == {"model.modalities": ("both", "visual")}
     assert rows["over_modalities"].changed == {}
     for row in rows.values():
-        named = {change.partition("=")[0] for change in row.told.changes}
-        assert {key.rpartition(".")[0] for key in row.changed} <= {
-            n.rpartition(".")[0] for n in named
-        }
+        # A group that is named, as `model`, brings all of its settings.
+        named = [change.partition("=")[0] for change in row.told.changes]
+        for key in row.changed:
+            assert any(key == each or key.startswith(f"{each}.") for each in named), (row.name, key)
+    assert rows["one_stage"].changed == {"training.stages": ("two", "one")}
+    assert rows["last_frame"].changed == {"model.temporal": ("lstm", "last")}
+    for name in ("timesteps", "features", "segments"):
+        changed = {"fusion.attend_over": ("modalities", name)}
+        assert rows[f"over_{name}"].changed == changed
+    rivals = [n for n, row in rows.items() if row.told.kind == "rival" and n != "zhang_2016"]
+    assert len(rivals) == 9
+    for name in rivals:
+        assert rows[name].changed == {"rival.kind": ("none", name)}
+    # Those whose weights are the whole system's already, and the training that the demo has.
+    assert rows["random_trunk"].changed == rows["frozen_trunk"].changed == {}
 
 
 def test_rows_of_ones_own_are_added() -> None:
@@ -75,9 +88,37 @@ def test_a_system_that_cannot_be_is_a_row_that_says_why() -> None:
     assert "model.weights (imagenet) does not exist for model.backbone (small)" in row.problem
 
 
-def test_rows_that_are_asked_for_bring_those_that_they_are_made_of() -> None:
-    names = [row.name for row in composed("ablation.only=[late_mean,concat]")]
+def test_rows_that_are_asked_for_bring_what_they_are_made_of_and_what_is_done() -> None:
+    override = "ablation.only=[late_mean,concat]"
+    names = [row.name for row in composed(override)]
     assert names == [WHOLE, "concat", "audio", "visual", "late_mean"]
+    config = compose_config("ablate", AblateConfig, [override])
+    names = [row.name for row in rows_of(config, [override], ["cfa", "no_vad"])]
+    assert names == [WHOLE, "no_vad", "concat", "audio", "visual", "late_mean", "cfa"]
+
+
+def test_a_family_that_is_declared_anew_is_said_to_be(tmp_path: Path) -> None:
+    assert declare(tmp_path, ["no_vad", "concat"]) == []
+    assert declare(tmp_path, ["concat", "no_vad"]) == []
+    (said,) = declare(tmp_path, ["audio"])
+    assert said.startswith("the family was declared as no_vad, concat on 20")
+    assert "and is audio now, after rows had been run" in said
+
+
+def test_weights_of_a_file_are_the_rows_of_alexnet_s_only_where_they_are_named(
+    tmp_path: Path,
+) -> None:
+    weights = []
+    for name in ("vgg", "alexnet"):
+        weights.append(tmp_path / f"{name}.pth")
+        weights[-1].write_bytes(b"")
+    overrides = ["model=vgg19", f"model.weights={weights[0]}", f"model.weights_sha256='{'0' * 64}'"]
+    named = f"ablation.alexnet_weights={weights[1]}"
+    found = {row.name: row for row in composed(*overrides, named)}
+    digest = found["zhang_2016"].changed["model.weights"]
+    assert digest == (str(weights[0]), str(weights[1]))
+    assert found["random_trunk"].changed["model.weights"] == (str(weights[0]), "none")
+    assert not found["imagenet_trunk"].problem
 
 
 @pytest.mark.parametrize(
@@ -85,7 +126,15 @@ def test_rows_that_are_asked_for_bring_those_that_they_are_made_of() -> None:
     [
         ("ablation.only=[nothing]", "ablation.only (nothing) is no row"),
         ("ablation.family=[vad]", "ablation.family (vad) is no row"),
-        ('ablation.rows={A: {changes: ["seed=1"]}}', "ablation.rows (A) must be named"),
+        ('ablation.rows={aB: {changes: ["model=small"]}}', "ablation.rows (aB) must be named"),
+        ('ablation.rows={stage1: {changes: ["model=small"]}}', "and not whole or stage1 or"),
+        ('ablation.rows={a: {changes: ["seed=1"]}}', "ablation.rows.a changes seed, which all"),
+        ('ablation.rows={a: {changes: ["corpus.takes=1"]}}', "changes corpus.takes, which all"),
+        ('ablation.rows={a: {changes: ["protocol=kfold"]}}', "changes protocol, which all"),
+        ('ablation.rows={a: {changes: ["model.lstm_hiden=3"]}}', "ablation.rows.a: model.lstm_hid"),
+        ('ablation.rows={a: {changes: ["training.patience=x"]}}', "ablation.rows.a: training.pat"),
+        ("ablation.rows={a: {of: [b, whole], combine: mean}, b: {}}", "a.of (b) is no row"),
+        ("ablation.rows={a: {of: [a], combine: mean_vote}}", "a.of (a) is no row"),
         ("ablation.rows={a: {of: [b], combine: mean}}", "mean_vote is of one row"),
     ],
 )
@@ -173,7 +222,7 @@ def permutation_p(a: list[float], b: list[float]) -> float:
 def test_differences_and_holm_are_recounted_by_hand(
     results: list[RowResult], tmp_path: Path
 ) -> None:
-    rows = {row["row"]: row for row in told_rows(results, FAMILY)}
+    rows = {row["row"]: row for row in told_rows(results, FAMILY, 0)}
     whole = shares(tmp_path / WHOLE)
     p = {}
     for name in ("no_vad", "mean_over_time", "visual"):
@@ -193,17 +242,70 @@ def test_differences_and_holm_are_recounted_by_hand(
 
 
 def test_a_conclusion_says_no_more_than_the_numbers(results: list[RowResult]) -> None:
-    rows = {row["row"]: row for row in told_rows(results, FAMILY)}
+    rows = {row["row"]: row for row in told_rows(results, FAMILY, 0)}
     # Five people: the smallest p is 1/16, which nothing corrects to less than 0.05.
-    assert "No difference is shown" in rows["no_vad"]["conclusion"]
+    assert "corrected for its family that is not shown" in rows["no_vad"]["conclusion"]
+    assert "So few people could show none" in rows["no_vad"]["conclusion"]
     assert "the smallest p possible is 0.0625" in rows["no_vad"]["conclusion"]
     assert "a hint, to be tested anew" in rows["visual"]["conclusion"]
     assert "a hint" not in rows["no_vad"]["conclusion"]
     assert rows["concat"]["conclusion"] == "Nothing: not run (no weights)."
 
 
+def told(p: float, size: int, *, smallest: float, warnings: tuple[str, ...] = ()) -> str:
+    """Return the conclusion of a row that is lower by 40 to 50 points for 8 of 8 people."""
+    return conclusion(
+        {
+            "row": "cfa",
+            "status": DONE_ROW,
+            "same_as": "",
+            "reason": "",
+            "family": "rivals",
+            "difference": {"value": -0.45, "low": -0.5, "high": -0.4},
+            "subjects_compared": 8,
+            "better_for": 0,
+            "worse_for": 8,
+            "p_holm": p,
+            "family_size": size,
+            "smallest_p": smallest,
+            "left_out": "",
+            "protocol_warnings": warnings,
+        }
+    )
+
+
+def test_what_many_rows_hide_is_not_called_a_matter_of_few_people() -> None:
+    assert told(0.0078, 1, smallest=0.0078) == (
+        "On new people like these 8 its accuracy is lower than the whole system's "
+        "(-50.0 to -40.0 points, Holm's p 0.0078 among 1)."
+    )
+    hidden = told(0.078, 10, smallest=0.0078)
+    assert "Its accuracy is lower for 8 of 8 people, and the interval by itself excl" in hidden
+    assert "corrected for its family that is not shown (Holm's p 0.078 among 10)" in hidden
+    assert "8 people could show none among so many rows: the smallest p possible" in hidden
+    assert "So few people could show none" in told(0.25, 1, smallest=0.25)
+
+
+def test_under_a_protocol_that_mixes_people_nothing_is_said_of_new_ones() -> None:
+    said = told(0.0078, 1, smallest=0.0078, warnings=("subject-dependent: x",))
+    assert said.startswith("Under this protocol, of these very people, its accuracy is lower")
+    assert "new people" not in said
+
+
+def test_rivals_are_a_family_of_their_own_run_or_not(results: list[RowResult]) -> None:
+    for number, result in enumerate(results):
+        if result.row.name == "visual":
+            rival = replace(result.row, told=RowConfig(title="visual", kind=RIVAL))
+            results[number] = replace(result, row=rival)
+    rows = {row["row"]: row for row in told_rows(results, FAMILY, 4)}
+    assert rows["visual"]["family"] == "rivals"
+    assert rows["visual"]["family_size"] == 4
+    assert rows["visual"]["p_holm"] == pytest.approx(min(1.0, 4 * rows["visual"]["p"]))
+    assert rows["no_vad"]["family_size"] == 3
+
+
 def test_the_table_has_the_papers_order_and_quotes_its_numbers(results: list[RowResult]) -> None:
-    rows = told_rows(results, FAMILY)
+    rows = told_rows(results, FAMILY, 0)
     systems = [row[0] for row in ablation_table(rows, corpus="rml", kind="loso").rows]
     ours = systems.index(WHOLE)
     assert systems[:3] == [
@@ -218,7 +320,7 @@ def test_the_table_has_the_papers_order_and_quotes_its_numbers(results: list[Row
 
 
 def test_the_page_and_its_files_hold_every_row(results: list[RowResult], tmp_path: Path) -> None:
-    rows = told_rows(results, FAMILY)
+    rows = told_rows(results, FAMILY, 0)
     result: dict[str, Any] = {
         "name": "x",
         "reader": "rml",

@@ -40,7 +40,7 @@ def ablation(tmp_path: Path) -> Path:
         "git_commit": "abc",
         "complete": True,
         "warnings": ["drawn people"],
-        "rows": told_rows(results, ["concat", "no_vad"]),
+        "rows": told_rows(results, ["concat", "no_vad"], 0),
     }
     (folder / ABLATION).write_text(json.dumps(result))
     return folder
