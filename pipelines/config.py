@@ -42,6 +42,8 @@ from pipelines.vad import VadConfig
 TEST_CORPUS = "test_corpus"
 """Names a second corpus where a configuration has one."""
 CONF = Path(__file__).parent.parent / "conf"
+FOR_CLUSTERS = ("cluster/onprem", "cluster/rayjob")
+"""Files of conf/ that start a cluster, and are no settings of a command."""
 ConfigT = TypeVar("ConfigT")
 
 
@@ -275,7 +277,8 @@ def _groups() -> list[str]:
 
 
 def _choices(group: str) -> list[str]:
-    choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    files = (path.stem for path in (CONF / group).glob("*.yaml"))
+    choices = sorted(name for name in files if f"{group}/{name}" not in FOR_CLUSTERS)
     return [*choices, OWN_FORM] if group == "model" else choices
 
 
