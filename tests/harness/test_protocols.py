@@ -69,6 +69,7 @@ def test_by_segment_the_clips_are_divided_and_every_figure_is_called_leaking(cwd
     assert sorted(predictions["clip_id"].to_pylist()) == sorted(r["clip_id"] for r in outcomes)
 
 
+@pytest.mark.long
 def test_the_plan_of_a_study_gives_its_predictions_again_to_the_bit(
     small_study: SmallStudy, cwd: Path
 ) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import SMALL, Result, clean_environment, run_module
+from conftest import SMALL, ForkedCommands, Result, clean_environment, run_module
 
 TINY = ("corpus.subjects=2", "corpus.takes=1")
 PATIENCE_S = 180
@@ -133,19 +133,10 @@ def test_a_job_shows_itself_as_the_command_would_here(cluster: Cluster) -> None:
     assert list(cluster.laptop.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("corpus=rml",), "error: corpus.root is not set: give corpus.root="),
-        (("paths.runs=mine",), "error: paths.runs (mine) is relative, and the folder of a job is"),
-    ],
-)
-def test_a_mistake_is_one_line_and_the_jobs_status_is_the_commands(
-    cluster: Cluster, arguments: tuple[str, ...], said: str
-) -> None:
-    told = cluster.submit("harness.loso", *arguments, "-q")
+def test_a_mistake_is_one_line_and_the_jobs_status_is_the_commands(cluster: Cluster) -> None:
+    told = cluster.submit("harness.loso", "paths.runs=mine", "-q")
     assert (told.status, told.stdout) == (2, "")
-    assert told.stderr.startswith(said)
+    assert told.stderr.startswith("error: paths.runs (mine) is relative, and the folder of a job")
     assert told.stderr.count("\n") == 1
 
 
@@ -160,17 +151,26 @@ def test_without_the_token_nothing_is_let_in(cluster: Cluster, tmp_path: Path) -
 
 def test_an_address_that_does_not_answer_is_no_local_run(tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{free_port()}"
-    for module in ("harness.loso", "harness.search", "pipelines.preprocess"):
-        told = run_module(module, cwd=tmp_path, RAY_ADDRESS=address)
-        assert told.status == 2
-        assert f"no job server answers at RAY_ADDRESS ({address})" in told.stderr
+    told = run_module("harness.loso", cwd=tmp_path, RAY_ADDRESS=address)
+    assert told.status == 2
+    assert f"no job server answers at RAY_ADDRESS ({address})" in told.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_detaching_without_a_job_server_is_refused(tmp_path: Path) -> None:
-    told = run_module("harness.loso", "--detach", cwd=tmp_path)
-    assert told.status == 2
-    assert told.stderr.startswith("error: --detach is for a job on a cluster: set RAY_ADDRESS=")
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("harness.loso", "harness.kfold", "harness.cross", "harness.search", "harness.ablate"),
+        *("harness.fit", "pipelines.preprocess", "pipelines.extract"),
+    ],
+)
+def test_each_command_that_works_on_ray_can_be_a_job_and_wants_a_server_for_it(
+    module: str, tmp_path: Path, forked_commands: ForkedCommands
+) -> None:
+    told = forked_commands.run(module, "--detach", cwd=tmp_path)
+    assert (told.status, told.stdout) == (2, "")
+    last = told.stderr.splitlines()[-1]
+    assert last.startswith("error: --detach is for a job on a cluster: set RAY_ADDRESS=")
 
 
 @pytest.mark.long
