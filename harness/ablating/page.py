@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,13 @@ from harness.drawing import (
     MIDDLE,
     Drawing,
     drawing_style,
-    label,
     panel,
     room_for,
     save,
 )
 from harness.literature import NOTES
 from harness.page.cautions import marked_section
-from harness.page.headline import Headline
+from harness.page.headline import DRAWN, SYNTHETIC, Headline
 from harness.page.render import FIGURES, TABLES, page_html
 from harness.page.section import Section
 from pipelines.storage import write_text
@@ -39,6 +39,8 @@ OTHER_CLIPS = (
     "of the same splits, and their differences of the same clips."
 )
 INCOMPLETE = "The whole system is incomplete: there is nothing to compare with."
+LETTERS = 24
+"""Of a line of a row's title beside the figure."""
 Row = Mapping[str, Any]
 
 
@@ -102,6 +104,7 @@ def _head(result: Row) -> Headline:
         meaning=WHAT_IT_IS if result["complete"] else INCOMPLETE,
         cautions=whole["protocol_warnings"] or (),
         warnings=[
+            *([DRAWN] if SYNTHETIC in str(whole["corpus"]).split() else []),
             *result["warnings"],
             *(
                 f"{row['title']}: {row['status']}: {row['reason']}"
@@ -156,8 +159,9 @@ def _drawings(rows: Sequence[Row]) -> list[Drawing]:
 
 
 def _forest(rows: Sequence[Row]) -> Figure:
-    names = [label(row["title"]) for row in rows]
-    figure, axes = panel(0.2 * len(rows) + 0.6, left=room_for(names), top=0.1)
+    names = [textwrap.fill(row["title"], LETTERS, max_lines=2, placeholder="…") for row in rows]
+    left = room_for([line for name in names for line in name.splitlines()])
+    figure, axes = panel(0.28 * len(rows) + 0.6, left=left, top=0.1)
     for place, row in enumerate(rows):
         difference = row["difference"]
         if difference["low"] is not None:

@@ -12,6 +12,7 @@ from harness.ablating.declared import DECLARED_FILE
 from harness.ablating.page import PAGE
 from harness.ablating.table import with_width
 from harness.mlflow_study import StudyRecord
+from harness.page.headline import DRAWN, SYNTHETIC
 from harness.page.render import FIGURES, TABLES
 from harness.resending import MARK, send_study
 from harness.tracking import Tracker, TrackingConfig, tracking_uri
@@ -101,7 +102,8 @@ def ablation_note(result: Mapping[str, Any]) -> str:
     whole = result["rows"][0]
     lines = [f"**Ablation**: {whole['protocol']} on {whole['corpus']}", ""]
     lines += [f"- **{text}**" for text in whole["protocol_warnings"] or ()]
-    lines += [f"- {text}" for text in result["warnings"]]
+    drawn = [DRAWN] if SYNTHETIC in str(whole["corpus"]).split() else []
+    lines += [f"- {text}" for text in [*drawn, *result["warnings"]]]
     lines += ["", "| row | accuracy | points to the whole | Holm's p |", "|---|---|---|---|"]
     lines += [f"| {row['title'].replace('|', '/')} | {_cells(row)} |" for row in result["rows"]]
     return "\n".join([*lines, "", f"What can be concluded: {PAGE} among the artifacts."])

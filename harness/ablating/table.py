@@ -19,10 +19,9 @@ COLUMNS = (
     Column("protocol", "protocol"),
     Column("clips", "clips", COUNT),
     Column("accuracy", "recognised, %", PERCENT),
-    Column("figure", "which is"),
     Column("low", "nominal 95 % from", PERCENT),
     Column("high", "to", PERCENT),
-    Column("interval", "interval"),
+    Column("figure", "figure; interval"),
     Column("difference", "difference, points", PERCENT),
     Column("difference_low", "from", PERCENT),
     Column("difference_high", "to ", PERCENT),
@@ -67,10 +66,11 @@ def ablation_table(rows: Sequence[Row], *, corpus: str, kind: str) -> Table:
 
 
 def _quoted(row: Row) -> list[Any]:
-    interval = None if row["low"] is None else "Wilson, ignores subjects"
     name = f"{row['system']}, quoted, on {row['corpus']}"
-    of = f"{row['metric']}, as published"
-    figures = [row["clips"], row["accuracy"], of, row["low"], row["high"], interval]
+    of = f"{row['metric']}, as published" + (
+        "" if row["low"] is None else "; Wilson, ignores subjects"
+    )
+    figures = [row["clips"], row["accuracy"], row["low"], row["high"], of]
     return [name, row["protocol"], *figures, *[None] * 8, "published"]
 
 
@@ -84,10 +84,9 @@ def _own(row: Row) -> list[Any]:
         None if row["protocol"] is None else row["protocol"] + (f" [{short}]" if short else ""),
         row["clips_usable"],
         row["clip_accuracy_subject_mean"] if done else None,
-        "mean over subjects" if done else None,
         low,
         high,
-        None if low is None else "t over subjects",
+        ("mean over subjects" + ("" if low is None else "; t over them")) if done else None,
         difference.get("value"),
         *with_width(difference.get("low"), difference.get("high")),
         row["p"],
