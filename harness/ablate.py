@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.ablating.config import AblateConfig
-from harness.ablating.declared import declare
 from harness.ablating.page import write_ablation_page
 from harness.ablating.report import print_ablation
 from harness.ablating.results import told_rows
+from harness.ablating.row_result import DONE_ROW, INCOMPLETE
 from harness.ablating.rows import rows_of
-from harness.ablating.run import DONE_ROW, INCOMPLETE, finished_rows, folder_of, run_rows
+from harness.ablating.run import finished_rows, run_rows
 from harness.ablating.sending import ABLATION, send_tables
 from harness.tracking import Tracker
 from pipelines.command_line import run_command
@@ -40,8 +40,7 @@ def ablate(
     """
     config = compose_config("ablate", AblateConfig, overrides)
     rows = rows_of(config, overrides, finished_rows(config))
-    cautions = declare(folder_of(config), config.ablation.family)
-    folder, results = run_rows(config, rows, reporter, verbose=verbose)
+    folder, results, cautions = run_rows(config, rows, reporter, verbose=verbose)
     told = told_rows(results, config.ablation.family, len(config.ablation.rivals))
     whole = results[0]
     result: dict[str, Any] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.ablating.config import RIVAL, WHOLE
-from harness.ablating.run import DONE_ROW, RowResult
+from harness.ablating.row_result import DONE_ROW, RowResult
 from harness.comparing.comparison import compare
 from harness.comparing.run_results import few, read_run
 from harness.significance import holm

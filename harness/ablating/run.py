@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from harness.ablating.combined import combine_rows
 from harness.ablating.config import MEAN_VOTE, WHOLE, AblateConfig
+from harness.ablating.declared import declare
+from harness.ablating.row_result import DONE_ROW, INCOMPLETE, NOT_RUN, RowResult, cost_of
 from harness.ablating.rows import Row
 from harness.ablating.shared import SharedStage1
 from harness.aggregate import Judged
@@ -18,7 +20,6 @@ from harness.config import StudyConfig, config_digest
 from harness.corpora import StudyCorpora
 from harness.divisions import check_divisible
 from harness.leakage import LeakError
-from harness.ledger import DONE, Ledger
 from harness.mlflow_pages import GROUP
 from harness.mlflow_study import StudyRecord
 from harness.page.attempt import draw
@@ -35,33 +36,14 @@ from pipelines.progress import Reporter
 from pipelines.session import check_trial_fits, ray_session
 from pipelines.storage import digest_of, require_folder, write_json
 
-DONE_ROW, INCOMPLETE, NOT_RUN = "done", "incomplete", "not run"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowResult:
-    """What came of a row."""
-
-    row: Row
-    status: str
-    reason: str = ""
-    """Why it was not run, or what is missing."""
-    expected: bool = True
-    """Whether somebody who reads the reason has nothing to mend."""
-    folder: Path | None = None
-    summary: Mapping[str, Any] = field(default_factory=dict)
-    parameters: int = 0
-    """Of all networks of one split."""
-    seconds: float = 0.0
-    """That all splits took to train and to predict, one after another."""
-    same_as: str = ""
-    """Another row of the very same settings, whose results these are."""
-
 
 def run_rows(
     config: AblateConfig, rows: Sequence[Row], reporter: Reporter, *, verbose: bool
-) -> tuple[Path, list[RowResult]]:
-    """Run every row that can be; return the folder and what came of each, in their order.
+) -> tuple[Path, list[RowResult], list[str]]:
+    """Run every row that can be.
+
+    Returns:
+        The folder, what came of each row, in their order, and what must be said of the family.
 
     Raises:
         UsageError: the whole system's own settings are wrong; no row has been run.
@@ -78,6 +60,7 @@ def run_rows(
         # All rows go to one store, not each to one beside its folder.
         config.tracking.uri = tracking_uri(config.tracking, Path(config.paths.runs))
         folder = folder_of(config)
+        cautions = declare(folder, config.ablation.family)
         shared = SharedStage1(folder, rows)
         run = _Run(config, folder, Preparations(place, reporter), shared, quiet=reporter.quiet)
         for number, row in enumerate(rows, 1):
@@ -85,7 +68,7 @@ def run_rows(
             run.add(row, verbose=verbose)
             shared.end(row)
         shared.close()
-    return folder, list(run.results.values())
+    return folder, list(run.results.values()), cautions
 
 
 def finished_rows(config: AblateConfig) -> list[str]:
@@ -170,7 +153,7 @@ class _Run:
             ),
         )
         self._by_digest[digest] = row.name
-        parameters, seconds = _cost(outcome.folder)
+        parameters, seconds = cost_of(outcome.folder)
         if outcome.tracker.problem:
             self.preparations.reporter.warn(outcome.tracker.problem)
         return RowResult(
@@ -261,12 +244,3 @@ class _Run:
             warnings=[*kept, f"{made}: nothing was trained for it"],
             sentence_overlap=whole["sentence_overlap"],
         )
-
-
-def _cost(folder: Path) -> tuple[int, float]:
-    """Return parameters of a split's networks, and seconds that all splits took."""
-    ledger = Ledger(folder / "splits")
-    entries = [ledger.entry(split.split_id) for split in read_plan(folder / "plan.json").splits]
-    done = [entry for entry in entries if entry is not None and entry.status == DONE]
-    parameters = max((sum(entry.parameters.values()) for entry in done), default=0)
-    return parameters, sum(sum(entry.seconds.values()) for entry in done)

@@ -22,8 +22,8 @@ from harness.ablating.config import RIVAL, WHOLE, AblateConfig, RowConfig
 from harness.ablating.declared import declare
 from harness.ablating.page import write_ablation_page
 from harness.ablating.results import conclusion, told_rows
+from harness.ablating.row_result import DONE_ROW, NOT_RUN, RowResult
 from harness.ablating.rows import Row, check_named, rows_of
-from harness.ablating.run import DONE_ROW, NOT_RUN, RowResult
 from harness.ablating.table import ablation_table
 from pipelines.config import compose_config
 from pipelines.errors import UsageError

@@ -13,8 +13,8 @@ from mlflow import MlflowClient
 
 from harness.ablating.config import WHOLE, RowConfig
 from harness.ablating.results import told_rows
+from harness.ablating.row_result import DONE_ROW, NOT_RUN, RowResult
 from harness.ablating.rows import Row
-from harness.ablating.run import DONE_ROW, NOT_RUN, RowResult
 from harness.ablating.sending import ABLATION, ablation_note
 from harness.mlflow_pages import NOTE, studies_address
 
