@@ -2,8 +2,8 @@
 
 A clip is a row and a block: one that is slow holds up no other. Ray would try a row that kills its
 worker (out of memory, a crash in native code) for ever. Here the rows that a dead worker had are
-tried once more, each alone, so that those which only stood beside it come through; what is
-lost again has killed its worker by itself, and is told apart.
+tried again, each alone, so that those which only stood beside it come through; what kills two
+workers of its own is lost, and is told apart.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 Row = dict[str, Any]
+ALONE = 2
+"""Times that a row is tried alone: one death by itself may have been the machine's."""
 
 
 def map_clips(
@@ -35,7 +37,8 @@ def map_clips(
         gpus: of each actor.
 
     Yields:
-        The returned rows; for a row whose worker died twice, `{"clip_id": ..., "lost": True}`.
+        The returned rows; for one that kills workers again and again, `{"clip_id": ...,
+        "lost": True}`.
     """
     left = {row["clip_id"]: row for row in rows}
     for answer in _pass(worker, arguments, rows, workers, cpus, gpus):
@@ -43,7 +46,10 @@ def map_clips(
         yield answer
     # Each with a worker of its own: Ray may hand a row to a worker that another has just killed.
     for clip_id in sorted(left):
-        answers = list(_pass(worker, arguments, [left[clip_id]], 1, cpus, gpus))
+        for _ in range(ALONE):
+            answers = list(_pass(worker, arguments, [left[clip_id]], 1, cpus, gpus))
+            if answers:
+                break
         yield answers[0] if answers else {"clip_id": clip_id, "lost": True}
 
 

@@ -507,7 +507,7 @@ def one_line_refusal(result: Result) -> str:
             ["cluster.address=127.0.0.1:9"],
             "no Ray cluster answers at cluster.address (127.0.0.1:9)",
         ),
-        (["cluster.address=http://127.0.0.1:8265"], "must be host:port of a running Ray cluster"),
+        (["cluster.address=127.0.0.1"], "must be host:port of a running Ray cluster"),
         (["paths.runs=/proc/nowhere"], "paths.runs (/proc/nowhere) can't be written to"),
         (["name=.."], "name (..) must be of letters"),
         (["seed=4294967296"], "seed (4294967296) must be from 0 to 4294967295"),

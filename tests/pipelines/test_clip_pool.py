@@ -31,7 +31,7 @@ class MortalWorker:
         return {"clip_id": clip_id, "answer": json.dumps(row)}
 
 
-def test_only_what_kills_its_worker_twice_is_lost(
+def test_only_what_kills_each_of_its_workers_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Ray's workers are to find this module.
@@ -46,4 +46,6 @@ def test_only_what_kills_its_worker_twice_is_lost(
     whole = [row for row in rows if row["clip_id"] not in ("03", "08")]
     assert [json.loads(answers[row["clip_id"]]["answer"]) for row in whole] == whole
     calls = {path.name: len(path.read_text().split()) for path in tmp_path.iterdir()}
-    assert calls["03"] == calls["08"] == calls["05"] == 2
+    # Ray may have handed one to a worker that another had just killed: then it was not called.
+    assert {calls["03"], calls["08"]} <= {2, 3}
+    assert calls["05"] == 2
