@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from benchmarks.study import (
     trunk_seed,
 )
 from benchmarks.study_corpus import Corpus, StudySize, make_corpus
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # Small batches let their order matter, and hasty learning an epoch before the last be the best.
 SIZE = StudySize(
@@ -47,14 +48,6 @@ def tiny_trunk(seed: int) -> nn.Module:
     normalised = plain_features.Normalised((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     trunk = nn.Sequential(normalised, convolution, nn.Tanh(), pooling, nn.Flatten(), *layers)
     return trunk.eval().requires_grad_(False)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

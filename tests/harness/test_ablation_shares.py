@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from test_trial import TRIAL
+
 from harness.ablating.config import WHOLE, AblateConfig
 from harness.ablating.rows import Row, rows_of
 from harness.ablating.shared import SharedStage1
 from harness.trial import Trial
-from pipelines.clip_reading import ClipPlaces
 from pipelines.config import compose_config
-from pipelines.networks.backbone import ModelConfig
-from pipelines.networks.fusion import FusionConfig
 from pipelines.split_task import SplitTask
-from pipelines.training_config import TrainingConfig
 
 BOTH = {"audio", "visual"}
 
@@ -60,19 +58,7 @@ def test_networks_go_when_no_row_needs_them_any_more(tmp_path: Path) -> None:
 
 
 def trial_of(task: SplitTask, keys: dict[str, str]) -> Trial:
-    return Trial(
-        task=task,
-        keys=keys,
-        places=ClipPlaces(shards="", modalities=("audio",), face_size=None, rescaling="row"),
-        model=ModelConfig(),
-        fusion=FusionConfig(),
-        training=TrainingConfig(),
-        frozen_audio=None,
-        threads=1,
-        gpus=0.0,
-        study_digest="",
-        folder="",
-    )
+    return replace(TRIAL, task=task, keys=keys)
 
 
 def test_the_key_of_a_split_is_of_what_it_learns_from_and_of_nothing_it_is_tested_on() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from pipelines.split_task import Row, SplitResult, SplitTask, seed_for
 from pipelines.training import SplitTraining
 from pipelines.training_config import TrainingConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MODEL = ModelConfig(backbone="tiny_network:TinyBackbone", lstm_hidden=7)
 FUSION = FusionConfig(attention_size=4, dropout=0.0)
 ONE = TrainingConfig(
@@ -31,14 +33,6 @@ TRAIN, VALIDATION, TEST = ("a/0", "a/1", "a/2", "b/0", "b/1"), ("c/0", "c/1"), (
 LABEL = {clip_id: int(clip_id[-1]) % 2 for clip_id in TRAIN + VALIDATION + TEST}
 SEGMENTS, FRAMES = 3, 6
 SIZES = {"fc": 48, "frozen": 12}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def made(clip_id: str, trunk: str = "full") -> ClipTensors:

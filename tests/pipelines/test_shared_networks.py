@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,9 @@ from pipelines.shared_networks import SharedNetworks
 from pipelines.split_task import Row, SplitResult
 from pipelines.training import SplitTraining
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONCAT = FusionConfig(attend_over="concat", dropout=0.1)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def run(

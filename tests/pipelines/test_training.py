@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
@@ -21,6 +21,8 @@ from pipelines.networks.fusion import Fused, FusionConfig
 from pipelines.split_task import Row, SplitResult, SplitTask, seed_for
 from pipelines.training import SplitTraining
 from pipelines.training_config import TrainingConfig
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CLASSES = ("anger", "fear")
 SUBJECTS, TAKES = ("s1", "s2", "s3", "s4"), 4
@@ -122,14 +124,6 @@ def probabilities(result: SplitResult) -> list[tuple[object, ...]]:
     return [
         (s.clip_id, s.segment_index, s.probabilities, s.attention["audio"]) for s in result.segments
     ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
 from pipelines.networks.fusion import Fused, FusionConfig, FusionNetwork, SegmentVectors
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SAMPLES, STEPS, SIZE, CLASSES = 512, 20, 8, 4
 MARK, SIGNAL = 0, slice(1, 1 + CLASSES)
@@ -116,16 +118,8 @@ def train(attend_over: str, seed: int = 0) -> Trained:
         return Trained(attend_over, network, before, held_out, network(held_out.vectors))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module", params=list(PLANTED))
-def trained(_one_thread: None, request: pytest.FixtureRequest) -> Trained:
+def trained(one_thread: None, request: pytest.FixtureRequest) -> Trained:
     return train(request.param)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -14,6 +12,8 @@ from pipelines.rivals.config import KCFA, POOLING, RivalConfig
 from pipelines.rivals.feature_training import FeatureRivalTraining
 from pipelines.split_task import SplitTask, seed_for
 from pipelines.training_config import TrainingConfig
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CLASSES = ("anger", "fear")
 SEGMENTS = 2
@@ -78,14 +78,6 @@ def training_of(kind: str, task: SplitTask | None = None) -> FeatureRivalTrainin
         device=torch.device("cpu"),
         rival=RivalConfig(kind=kind, components=2, kernel_rows=8),
     )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("kind", [POOLING, KCFA])
