@@ -10,18 +10,25 @@ ARGS ?=
 # Processes that run tests: much of their time is the starting of commands.
 WORKERS ?= 2
 
-.PHONY: demo test test-long lint install clean
+.PHONY: demo test test-long test-cluster lint install clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m harness.loso $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not long"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not long and not cluster"
 
 # What the long tests found, not only that they passed, is in benchmarks/results/long_tests.txt.
 test-long: test
-	set -o pipefail; $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m long -rP \
+	set -o pipefail; $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "long and not cluster" -rP \
 		--no-header -q | grep -v -e "^\[gw" -e "^bringing up" | tee benchmarks/results/long_tests.txt
+	rm -f benchmarks/results/faults.jsonl
+	CLUSTER_TESTS=cluster CLUSTER_LIMIT_S=5400 FAULTS_FILE=benchmarks/results/faults.jsonl \
+		tests/cluster/run.sh $(BIN)/python
+
+# On three hosts, which are namespaces of this machine: `ray up`, a study from outside, faults.
+test-cluster: $(INSTALLED)
+	tests/cluster/run.sh $(BIN)/python
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from benchmarks.alternation import alternate
 from pipelines.clip_files import content_digests
-from pipelines.clip_pool import map_clips
+from pipelines.clip_pool import PoolSize, map_clips
 from pipelines.clip_worker import ClipWorker
 from pipelines.decode import MediaInfo
 from pipelines.faces import FacesConfig, crop_face
@@ -110,9 +110,10 @@ def ray_data() -> dict[str, Any]:
                 return _tables_digest(Path(shards))
 
         with ray_session(ClusterConfig()):
+            size = PoolSize(workers, grows=False)
             figures = alternate(
                 lambda: run(lambda settings: _by_pool(settings, rows, workers)),
-                lambda: run(lambda settings: map_clips(ClipWorker, settings, rows, workers)),
+                lambda: run(lambda settings: map_clips(ClipWorker, settings, rows, size)),
             )
     return {
         "a": f"multiprocessing: {workers} spawned processes, a clip at a time",

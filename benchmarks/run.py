@@ -22,6 +22,7 @@ from benchmarks import (
     lstm,
     preprocessing,
     rivals,
+    scaling,
     scheduling,
     search,
     study_memory,
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "preprocessing_ray_data": preprocessing.ray_data,
     "preprocessing_region": preprocessing.region_of_interest,
     "preprocessing_steps": preprocessing.steps,
+    "scaling": scaling.run,
     "study_memory": study_memory.run,
     "vad": vad.run,
 }

@@ -163,6 +163,7 @@ class Splits:
             study_digest="C4",
             on_done=lambda split_id: None,
             on_epochs=lambda split_id, rows: None,
+            say=print,
         )
         ledger = Ledger(study / "splits")
         for split in self.splits:

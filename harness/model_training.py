@@ -118,6 +118,7 @@ class Training:
                 on_epochs=lambda _, rows: stage.say(
                     f"{rows[-1]['network']} epoch {rows[-1]['epoch']}" if rows else ""
                 ),
+                say=reporter.warn,
             )
             stage.say("")
         if not self.ledger.is_done(SPLIT, self.digest):

@@ -13,7 +13,7 @@ from harness.config import StudyConfig
 from harness.prediction_request import find_clips, found_model, place_of, told_apart
 from harness.recogniser import Recogniser, RecogniserWorker
 from harness.recognition import Recognition, recognition_of
-from pipelines.clip_pool import map_clips
+from pipelines.clip_pool import PoolSize, map_clips
 from pipelines.command_line import run_command
 from pipelines.errors import UsageError, require
 from pipelines.model_files import ModelRecord, read_record
@@ -129,8 +129,8 @@ def _in_a_pool(
         ray_session(config.cluster, verbose=verbose) as place,
         reporter.stage("predict", len(clips)) as stage,
     ):
-        workers, cpus, gpus = _pool(record, config, place)
-        for answer in map_clips(RecogniserWorker, arguments, rows, workers, cpus=cpus, gpus=gpus):
+        size, cpus, gpus = _pool(record, config, place)
+        for answer in map_clips(RecogniserWorker, arguments, rows, size, cpus=cpus, gpus=gpus):
             if problem := answer.get("problem"):
                 raise UsageError(problem)
             clip = answer["clip_id"]
@@ -139,13 +139,12 @@ def _in_a_pool(
     return [replace(found[place_of(clip)], path=clip) for clip in clips]
 
 
-def _pool(record: ModelRecord, config: StudyConfig, place: Place) -> tuple[int, int, float]:
+def _pool(record: ModelRecord, config: StudyConfig, place: Place) -> tuple[PoolSize, int, float]:
     """Return workers, and CPUs and GPUs of each: as many as the model was trained on."""
-    cpus = min(record.threads, place.cpus)
-    if record.on_gpu and place.gpus:
-        gpus = config.cluster.trial_gpus or 1.0
-        return max(1, int(place.gpus / gpus)), cpus, gpus
-    return max(1, place.cpus // cpus), cpus, 0.0
+    # A cluster may still grow a node that has as many.
+    cpus = min(record.threads, place.cpus) if place.local else record.threads
+    gpus = (config.cluster.trial_gpus or 1.0) if record.on_gpu and place.gpus else 0.0
+    return PoolSize.on(place, cpus=cpus, gpus=gpus), cpus, gpus
 
 
 def _as_json(found: Sequence[Recognition], model: str, record: ModelRecord) -> dict[str, object]:

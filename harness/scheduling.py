@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune import FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 
+from harness.crowding import bundles, is_out_of_memory, next_crowding
 from harness.ledger import Ledger
 from harness.plan import Split
 from harness.trial import Rung, Trial, trainable
@@ -18,6 +19,7 @@ from pipelines.clip_reading import ClipPlaces
 from pipelines.config import PipelineConfig
 from pipelines.errors import StoppedError
 from pipelines.model_files import ModelSettings
+from pipelines.session import largest_node_cpus
 from pipelines.shards import ShardSet
 from pipelines.split_task import Row, SplitTask
 from pipelines.trunk_recipe import TrunkRecipe
@@ -124,6 +126,7 @@ def run_splits(
     study_digest: str,
     on_done: Callable[[str], None],
     on_epochs: Callable[[str, list[Row]], None],
+    say: Callable[[str], None],
 ) -> None:
     """Run one trial per split, all under one configuration; see `run_jobs` and `Job`.
 
@@ -138,6 +141,7 @@ def run_splits(
         study_digest: marks the entries of this study.
         on_done: called with the split_id when a trial has ended, well or not.
         on_epochs: called with the split_id and the epochs since the last call.
+        say: told, in a line, what else the user should know.
     """
     jobs = [
         Job(
@@ -152,7 +156,7 @@ def run_splits(
         )
         for split in splits
     ]
-    run_jobs(jobs, classes=classes, folder=folder, on_done=on_done, on_epochs=on_epochs)
+    run_jobs(jobs, classes=classes, folder=folder, on_done=on_done, on_epochs=on_epochs, say=say)
 
 
 def run_jobs(
@@ -162,8 +166,12 @@ def run_jobs(
     folder: Path,
     on_done: Callable[[str], None],
     on_epochs: Callable[[str, list[Row]], None],
+    say: Callable[[str], None],
 ) -> None:
     """Run each job as a trial of one Tune run, on reused actors; all splits end in the ledgers.
+
+    Those that run out of memory are run once more, with half as many on a node, until one has a
+    node for itself.
 
     Args:
         jobs: at least one; the resources of the first one's `cluster` are those of all.
@@ -171,23 +179,72 @@ def run_jobs(
         folder: the study's folder, for what Tune and the trials are told.
         on_done: called with the job's name when its trial has ended, well or not.
         on_epochs: called with the job's name and the epochs since the last call.
+        say: told, in a line, what else the user should know.
 
     Raises:
         StoppedError: the disk is full; what is finished is kept.
     """
     cluster = jobs[0].config.cluster
     scratch = folder / "tune"
-    trials = []
-    for job in jobs:
-        # Files: Tune copies what it is handed into each of its own records, many times over.
-        files = []
-        for number, trial in enumerate(job.trials(classes)):
-            files.append(scratch / "tasks" / f"{job.name}-{number}.json")
-            trial.write(files[-1])
-        trials.append({"name": job.name, "files": [str(file) for file in files]})
+    files = {job.name: _write_trials(job, classes, scratch / "tasks") for job in jobs}
+    left, crowding = list(jobs), 1
+    while left:
+        failed = _run_once(
+            {job.name: files[job.name] for job in left},
+            jobs[0].config,
+            crowding,
+            scratch / f"tune-{crowding}",
+            _Watch(on_done, on_epochs),
+        )
+        more = next_crowding(cluster, crowding, largest_node_cpus())
+        hungry = [job for job in left if job.name in failed and is_out_of_memory(failed[job.name])]
+        again = hungry if more is not None else []
+        for job in left:
+            if job in again:
+                continue
+            job.enter_failure(_reason(failed.get(job.name), alone=job in hungry))
+            if job.name in failed:
+                on_done(job.name)
+        if more is not None and again:
+            say(
+                f"{len(again)} of {len(left)} trials ran out of memory: they are tried again with "
+                f"the CPUs of {more} reserved for each, so that fewer share a node"
+            )
+            crowding = more
+        left = again
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_trials(job: Job, classes: Sequence[str], folder: Path) -> list[str]:
+    """Write what a job's trials are told; return the files, in order.
+
+    Tune copies what it is handed itself into each of its own records, many times over.
+    """
+    files = []
+    for number, trial in enumerate(job.trials(classes)):
+        files.append(folder / f"{job.name}-{number}.json")
+        trial.write(files[-1])
+    return [str(file) for file in files]
+
+
+def _run_once(
+    files: Mapping[str, list[str]],
+    config: PipelineConfig,
+    crowding: int,
+    scratch: Path,
+    watch: tune.Callback,
+) -> dict[str, BaseException]:
+    """Run each of these jobs as a trial; return the name and the error of those that failed."""
     tuner = Tuner(
-        tune.with_resources(trainable, {"cpu": cluster.trial_cpus, "gpu": cluster.trial_gpus}),
-        param_space={"trial": tune.grid_search(trials)},
+        tune.with_resources(
+            trainable,
+            PlacementGroupFactory(bundles(config.cluster, crowding), strategy="STRICT_PACK"),
+        ),
+        param_space={
+            "trial": tune.grid_search(
+                [{"name": name, "files": told} for name, told in files.items()]
+            )
+        },
         tune_config=TuneConfig(
             reuse_actors=True,
             trial_name_creator=_trial_name,
@@ -196,8 +253,8 @@ def run_jobs(
         run_config=RunConfig(
             name="trials",
             storage_path=str(scratch),
-            failure_config=FailureConfig(max_failures=cluster.trial_retries),
-            callbacks=[_Watch(on_done, on_epochs)],
+            failure_config=FailureConfig(max_failures=config.cluster.trial_retries),
+            callbacks=[watch],
             verbose=0,
         ),
     )
@@ -205,31 +262,39 @@ def run_jobs(
         results = tuner.fit()
     except Exception as error:
         # Tune reads its own half-written files and says nothing of the disk.
-        if shutil.disk_usage(folder).free > LEAST_FREE_BYTES:
+        if shutil.disk_usage(scratch.parent).free > LEAST_FREE_BYTES:
             raise
         raise StoppedError(
-            f"paths.runs ({jobs[0].config.paths.runs}) is full; finished splits are kept: make "
-            "room there and run the same command again"
+            f"paths.runs ({config.paths.runs}) is full; finished splits are kept: make room there "
+            "and run the same command again"
         ) from error
-    errors: dict[str, str] = {}
+    failed: dict[str, BaseException] = {}
     for number in range(len(results)):
         result = results[number]
         if result.error is not None and result.config:
-            errors[result.config["trial"]["name"]] = _last_line(result.error)
-    for job in jobs:
-        # A trial that Tune lost has no error: it must not be missed either.
-        job.enter_failure(errors.get(job.name, "the trial ended without a result"))
-    shutil.rmtree(scratch, ignore_errors=True)
+            failed[result.config["trial"]["name"]] = result.error
+    return failed
 
 
 def _trial_name(trial: Any) -> str:
     return str(trial.config["trial"]["name"])
 
 
-def _last_line(error: BaseException) -> str:
-    """Return the innermost message: Ray wraps it in the traceback of the worker."""
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+def _reason(error: BaseException | None, *, alone: bool) -> str:
+    """Return why a trial failed, in a line: Ray wraps it in the traceback of the worker.
+
+    A trial that Tune lost has no error: it must not be missed either.
+    """
+    if error is None:
+        return "the trial ended without a result"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    line = lines[-1].strip() if lines else type(error).__name__
+    if not alone:
+        return line
+    return (
+        "out of memory with a node to itself: it takes a node with more, a smaller "
+        f"model.lstm_hidden or less training.cache_mb ({line})"
+    )
 
 
 class _Watch(tune.Callback):
@@ -250,7 +315,4 @@ class _Watch(tune.Callback):
         self._on_epochs(_trial_name(trial), result.get("rows", []))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        self._on_done(_trial_name(trial))
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self._on_done(_trial_name(trial))

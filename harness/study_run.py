@@ -257,6 +257,7 @@ def _train(
                 folder=study.folder,
                 on_done=on_done,
                 on_epochs=on_epochs,
+                say=reporter.warn,
             )
         stage.say("")
     for split in todo:

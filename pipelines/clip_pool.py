@@ -9,18 +9,49 @@ workers of its own is lost, and is told apart.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from pipelines.session import Place
 
 Row = dict[str, Any]
 ALONE = 2
 """Times that a row is tried alone: one death by itself may have been the machine's."""
 
 
+@dataclass(frozen=True)
+class PoolSize:
+    """Actors of a pool."""
+
+    first: int
+    """As many as there is room for now."""
+    grows: bool
+    """Up to one a row, as the cluster grows: its autoscaler sees what is wanted."""
+
+    @classmethod
+    def on(
+        cls, place: Place, *, cpus: int = 1, gpus: float = 0.0, told: int | None = None
+    ) -> PoolSize:
+        """Return as many as a place has room for.
+
+        Args:
+            place: where they run. A cluster may have no CPU yet when it is asked.
+            cpus: of each actor.
+            gpus: of each actor.
+            told: how many the user wants; unset: all that there is room for.
+        """
+        room = int(place.gpus / gpus) if gpus else place.cpus // cpus
+        return cls(max(1, told or room), grows=told is None and not place.local)
+
+
+ONE = PoolSize(1, grows=False)
+
+
 def map_clips(
     worker: type,
     arguments: Mapping[str, Any],
     rows: Sequence[Row],
-    workers: int,
+    size: PoolSize,
     *,
     cpus: int = 1,
     gpus: float = 0.0,
@@ -32,7 +63,7 @@ def map_clips(
             `clip_id`. Its constructor must not raise.
         arguments: of the constructor.
         rows: each with a `clip_id` of its own.
-        workers: actors.
+        size: how many actors.
         cpus: of each actor.
         gpus: of each actor.
 
@@ -41,13 +72,13 @@ def map_clips(
         "lost": True}`.
     """
     left = {row["clip_id"]: row for row in rows}
-    for answer in _pass(worker, arguments, rows, workers, cpus, gpus):
+    for answer in _pass(worker, arguments, rows, size, cpus, gpus):
         del left[answer["clip_id"]]
         yield answer
     # Each with a worker of its own: Ray may hand a row to a worker that another has just killed.
     for clip_id in sorted(left):
         for _ in range(ALONE):
-            answers = list(_pass(worker, arguments, [left[clip_id]], 1, cpus, gpus))
+            answers = list(_pass(worker, arguments, [left[clip_id]], ONE, cpus, gpus))
             if answers:
                 break
         yield answers[0] if answers else {"clip_id": clip_id, "lost": True}
@@ -57,7 +88,7 @@ def _pass(
     worker: type,
     arguments: Mapping[str, Any],
     rows: Sequence[Row],
-    workers: int,
+    size: PoolSize,
     cpus: int,
     gpus: float,
 ) -> Iterator[Row]:
@@ -71,9 +102,18 @@ def _pass(
     mapped = dataset.map(
         worker,
         fn_constructor_kwargs=dict(arguments),
-        compute=ray.data.ActorPoolStrategy(size=max(1, min(workers, len(rows)))),
+        compute=_strategy(size, len(rows)),
         num_cpus=cpus,
         num_gpus=gpus or None,
         max_task_retries=0,
     )
     yield from mapped.iter_rows()
+
+
+def _strategy(size: PoolSize, rows: int) -> Any:
+    from ray.data import ActorPoolStrategy
+
+    first = min(size.first, rows)
+    if not size.grows:
+        return ActorPoolStrategy(size=first)
+    return ActorPoolStrategy(min_size=1, initial_size=first, max_size=rows)

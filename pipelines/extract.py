@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from pipelines.clip_pool import map_clips
+from pipelines.clip_pool import PoolSize, map_clips
 from pipelines.clip_reading import ClipPlaces
 from pipelines.command_line import run_command
 from pipelines.config import PipelineConfig, compose_config, describe_settings, resolve
@@ -204,15 +204,13 @@ def _extract(
         "face_size": plan.face_size,
     }
     cluster = config.cluster
-    workers = place.cpus // cluster.extract_cpus
-    if cluster.trial_gpus > 0:
-        workers = int(place.gpus / cluster.trial_gpus)
+    size = PoolSize.on(place, cpus=cluster.extract_cpus, gpus=cluster.trial_gpus)
     with reporter.stage(EXTRACT, len(rows)) as stage:
         answers = map_clips(
             FeatureWorker,
             arguments,
             rows,
-            max(1, workers),
+            size,
             cpus=cluster.extract_cpus,
             gpus=cluster.trial_gpus,
         )

@@ -6,7 +6,8 @@ feature but the clip; the clip's key, that of its shards, is over its content an
 So every split, study and search that agrees on both shares them, and one new clip costs one clip.
 No feature here has seen a label: what is trained stays with its split.
 
-On a disk the files are mapped into memory: the processes of a machine share one copy.
+The files are mapped into memory: the processes of a machine share one copy. Those of an object
+store are fetched to the host's disk for that, once.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from pipelines.errors import require_one_of
+from pipelines.host_copies import host_copy
 from pipelines.storage import Location, digest_of, location_of, names_in, write_json, write_whole
 
 FEATURES_VERSION = 1
@@ -65,13 +67,14 @@ class FeatureFolder:
         write_whole(self.path(key), lambda target: target.write_bytes(content))
 
     def read(self, key: str) -> Tensor:
-        """Return a clip's features [n, size]: a view of the file where it is on a disk."""
+        """Return a clip's features [n, size]: a view of the file, or of this host's copy of it."""
         path = self.path(key)
-        if isinstance(path, Path):
-            with safe_open(path, framework="pt") as file:
-                features: Tensor = file.get_tensor("features")
-                return features
-        return load(path.read_bytes())["features"]
+        copy = path if isinstance(path, Path) else host_copy(path)
+        if copy is None:
+            return load(path.read_bytes())["features"]
+        with safe_open(copy, framework="pt") as file:
+            features: Tensor = file.get_tensor("features")
+            return features
 
     def describe(self, settings: Mapping[str, Any]) -> None:
         """Write, for people, what these features are."""

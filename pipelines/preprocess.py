@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipelines.clip_pool import map_clips
+from pipelines.clip_pool import PoolSize, map_clips
 from pipelines.clip_worker import ClipWorker, outcome_of
 from pipelines.command_line import run_command
 from pipelines.config import PipelineConfig, compose_config, describe_settings, register_schema
@@ -53,21 +53,21 @@ def prepare(plan: CorpusPlan, place: Place, reporter: Reporter) -> ShardSet:
         UsageError: no clip of the corpus gave a segment.
         StoppedError: the results can't be written; what is finished is kept.
     """
-    workers = plan.config.preprocess.workers or place.cpus
+    size = PoolSize.on(place, told=plan.config.preprocess.workers)
     if plan.to_make:
-        _make_corpus(plan, workers, reporter)
+        _make_corpus(plan, size, reporter)
     task = plan.task()
     shards = task.finished()
     if shards is None:
         with hold(task.folder.root, reporter.line):
-            shards = _bring_up_to_date(task, workers, reporter)
+            shards = _bring_up_to_date(task, size, reporter)
     else:
         _say_done_before(shards.outcomes, reporter)
     _say_what_was_lost(shards, reporter)
     return shards
 
 
-def _bring_up_to_date(task: ShardTask, workers: int, reporter: Reporter) -> ShardSet:
+def _bring_up_to_date(task: ShardTask, size: PoolSize, reporter: Reporter) -> ShardSet:
     # Whoever held the lock before may have done all there was.
     shards = task.finished()
     if shards is not None:
@@ -80,7 +80,7 @@ def _bring_up_to_date(task: ShardTask, workers: int, reporter: Reporter) -> Shar
         outcomes = task.done()
     left = task.left(outcomes)
     if left:
-        for outcome in _preprocess(task, left, workers, reporter):
+        for outcome in _preprocess(task, left, size, reporter):
             outcomes[outcome.clip_id] = outcome
     else:
         _say_done_before(outcomes, reporter)
@@ -91,7 +91,7 @@ def _say_done_before(outcomes: Collection[object], reporter: Reporter) -> None:
     reporter.line(f"{PREPROCESS}: {len(outcomes)} clips were done before")
 
 
-def _make_corpus(plan: CorpusPlan, workers: int, reporter: Reporter) -> None:
+def _make_corpus(plan: CorpusPlan, size: PoolSize, reporter: Reporter) -> None:
     corpus = plan.config.corpus
     folder = location_of(corpus.root)
     with hold(folder, reporter.line):
@@ -99,14 +99,14 @@ def _make_corpus(plan: CorpusPlan, workers: int, reporter: Reporter) -> None:
         # Whoever held it before may have made all there was.
         rows = [to_row(clip) for clip in clips_to_make(corpus)]
         if rows:
-            _make_clips(corpus, rows, workers, reporter)
+            _make_clips(corpus, rows, size, reporter)
 
 
 def _make_clips(
-    corpus: object, rows: Sequence[dict[str, Any]], workers: int, reporter: Reporter
+    corpus: object, rows: Sequence[dict[str, Any]], size: PoolSize, reporter: Reporter
 ) -> None:
     with reporter.stage(MAKE, len(rows)) as stage:
-        for made in map_clips(ClipMaker, {"corpus": corpus}, rows, workers):
+        for made in map_clips(ClipMaker, {"corpus": corpus}, rows, size):
             if problem := made.get("problem") or ("its process died" if "lost" in made else ""):
                 raise StoppedError(
                     f"{made['clip_id']} could not be made: {problem}; what was made is kept: "
@@ -116,7 +116,7 @@ def _make_clips(
 
 
 def _preprocess(
-    task: ShardTask, clips: Sequence[Clip], workers: int, reporter: Reporter
+    task: ShardTask, clips: Sequence[Clip], size: PoolSize, reporter: Reporter
 ) -> Iterator[ClipOutcome]:
     config = task.plan.config
     rows = [
@@ -131,7 +131,7 @@ def _preprocess(
     arguments = {"root": str(task.folder.root), **processor_settings(config)}
     counts = {"ok": 0, "dropped": 0, "failed": 0}
     with reporter.stage(PREPROCESS, len(clips)) as stage:
-        for answer in map_clips(ClipWorker, arguments, rows, workers):
+        for answer in map_clips(ClipWorker, arguments, rows, size):
             if problem := answer.get("problem"):
                 raise UsageError(problem)
             outcome = outcome_of(by_id[answer["clip_id"]], answer.get("outcome"))

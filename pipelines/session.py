@@ -7,8 +7,8 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,19 +116,21 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
     else:
         _check_form(address)
         _check_answers(address)
-    if address:
-        _join(address, options)
-    else:
-        ray.init(
-            address="local",
-            num_cpus=config.cpus,
-            include_dashboard=False,
-            object_store_memory=config.object_store_mb * 2**20,
-            **options,
-        )
-    if not verbose:
-        quiet_libraries()
-    try:
+    with ExitStack() as until_the_end:
+        if address:
+            _join(address, options)
+        else:
+            until_the_end.enter_context(_on_loopback())
+            ray.init(
+                address="local",
+                num_cpus=config.cpus,
+                include_dashboard=False,
+                object_store_memory=config.object_store_mb * 2**20,
+                **options,
+            )
+        until_the_end.callback(ray.shutdown)
+        if not verbose:
+            quiet_libraries()
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         yield Place(
             address=address or "local",
@@ -136,8 +138,28 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
             cpus=int(resources.get("CPU", 0)),
             gpus=float(resources.get("GPU", 0)),
         )
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Keep a Ray of our own, and all that it starts, from listening to anyone but this machine.
+
+    It is Ray's own switch, which it sets by itself where there can be no cluster; told a loopback
+    address, it would take the machine's other one all the same.
+    """
+    from ray._private import ray_constants
+
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
     finally:
-        ray.shutdown()
+        if before[0] is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before[0]
+        ray_constants.ENABLE_RAY_CLUSTER = before[1]
 
 
 def _join(address: str, options: dict[str, Any]) -> None:
@@ -209,6 +231,14 @@ def check_trial_fits(config: ClusterConfig, place: Place) -> None:
         f"cluster.trial_gpus ({config.trial_gpus:g}) is more than the {place.gpus:g} GPUs here: "
         "use cluster.trial_gpus=0",
     )
+
+
+def largest_node_cpus() -> int:
+    """Return the CPUs of the node that has most of them, of the Ray that is joined."""
+    import ray
+
+    nodes: list[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return max((int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]), default=0)
 
 
 def quiet_libraries() -> None:

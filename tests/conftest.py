@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cluster_fixtures import cluster, hosts, undisturbed, whole  # noqa: F401  fixtures
 from groups import (  # noqa: F401  which tests run in one process: hooks
     pytest_collection_finish,
     pytest_collection_modifyitems,
@@ -126,6 +128,14 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
     result = run_module("harness.loso", *arguments, cwd=cwd)
     assert result.status == 0, result.stderr
     return SmallStudy(cwd, arguments, result)
+
+
+def copy_of(study: SmallStudy, tmp_path: Path, *, runs: bool) -> Path:
+    """Return a folder with the study's data, and its runs if wanted, to go on from."""
+    shutil.copytree(study.cwd / "data", tmp_path / "data")
+    if runs:
+        shutil.copytree(study.cwd / "runs", tmp_path / "runs")
+    return tmp_path
 
 
 class ForkedCommands:

@@ -114,6 +114,7 @@ def _run_round(
             folder=searches[0].study.folder,
             on_done=on_done,
             on_epochs=lambda name, rows: None,
+            say=preparations.reporter.warn,
         )
     for each, proposal in todo:
         each.check_reads(proposal.name)

@@ -60,9 +60,15 @@ def test_nothing_listens_to_the_world_and_no_secret_is_written_down(path: Path) 
 @BOTH
 def test_the_project_comes_with_its_constraints_and_without_what_lies_beside_it(path: Path) -> None:
     config = yaml.safe_load(path.read_text())
-    assert "." in config["file_mounts"].values()
+    brought = set(config["file_mounts"].values())
+    assert {"pyproject.toml", "constraints.txt", "Makefile", "README.md"} < brought
+    assert {"harness", "pipelines", "conf"} < brought
+    # Ray reads the whole of a folder that it is told to bring, whatever rsync leaves out.
+    assert not brought & {".", "./", ".venv", "data", "runs"}
+    for remote, here in config["file_mounts"].items():
+        assert here.startswith("~") or (ROOT / here).exists()
+        assert here.startswith("~") or remote.endswith(f"/harness/{here}")
     assert any("make install" in command for command in config["setup_commands"])
-    assert {".git", ".venv", "runs", "data"} <= set(config["rsync_exclude"])
     assert "-c constraints.txt" in (ROOT / "Makefile").read_text()
 
 

@@ -25,6 +25,7 @@ from conftest import (
     Result,
     SmallStudy,
     clean_environment,
+    copy_of,
     run_in_terminal,
     run_module,
 )
@@ -41,14 +42,6 @@ def read_json(path: Path) -> Any:
 def rows(path: Path) -> list[dict[str, Any]]:
     table: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     return table
-
-
-def copy_of(study: SmallStudy, tmp_path: Path, *, runs: bool) -> Path:
-    """Return a folder with the study's data, and its runs if wanted, to go on from."""
-    shutil.copytree(study.cwd / "data", tmp_path / "data")
-    if runs:
-        shutil.copytree(study.cwd / "runs", tmp_path / "runs")
-    return tmp_path
 
 
 def test_the_end_is_a_table_the_run_folder_and_the_way_to_mlflow(small_study: SmallStudy) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.clip_pool import map_clips
+from pipelines.clip_pool import PoolSize, map_clips
 from pipelines.session import ClusterConfig, ray_session
 
 
@@ -40,7 +40,10 @@ def test_only_what_kills_each_of_its_workers_is_lost(
     rows = [{"clip_id": f"{index:02d}", "text": f"row {index}"} for index in range(12)]
     arguments = {"notes": str(tmp_path), "deadly": ["03", "08"], "once": ["05"]}
     with ray_session(ClusterConfig()):
-        answers = {row["clip_id"]: row for row in map_clips(MortalWorker, arguments, rows, 2)}
+        answers = {
+            row["clip_id"]: row
+            for row in map_clips(MortalWorker, arguments, rows, PoolSize(2, grows=False))
+        }
     assert sorted(answers) == [row["clip_id"] for row in rows]
     assert [clip_id for clip_id, row in answers.items() if row.get("lost")] == ["03", "08"]
     whole = [row for row in rows if row["clip_id"] not in ("03", "08")]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import SmallStudy, run_module
 from moto.server import ThreadedMotoServer
 from upath import UPath
@@ -174,6 +175,41 @@ def test_a_place_that_cannot_be_written_to_is_refused_in_a_line() -> None:
         assert "\n" not in str(refused.value)
     require_folder("paths.data", "s3://lab/data")
     assert names_in(bucket("data")) == []
+
+
+def test_features_are_fetched_once_a_host_and_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "copies"))
+    folder = FeatureFolder(bucket("features/of-one-trunk"))
+    told = torch.arange(12.0).reshape(3, 4)
+    folder.write("a", told)
+    assert torch.equal(folder.read("a"), told)
+    (copy,) = [path for path in (tmp_path / "copies").rglob("*") if path.is_file()]
+    assert (tmp_path / "copies").stat().st_mode & 0o077 == 0
+    # Another store's object of the same name is another one.
+    other = FeatureFolder(bucket("features/of-another"))
+    other.write("a", -told)
+    assert torch.equal(other.read("a"), -told)
+    # Not from the store, which has lost it; and all of it from the mapped file.
+    bucket("features/of-one-trunk").fs.rm("lab/features/of-one-trunk", recursive=True)
+    held = folder.read("a")
+    assert torch.equal(held, told)
+    assert str(copy) in Path("/proc/self/maps").read_text()
+    copy.unlink()
+    with pytest.raises(FileNotFoundError):
+        folder.read("a")
+
+
+def test_a_host_without_room_for_copies_reads_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder can be made below this")
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "file" / "copies"))
+    folder = FeatureFolder(bucket("features/no-room"))
+    told = torch.arange(6.0).reshape(2, 3)
+    folder.write("a", told)
+    assert torch.equal(folder.read("a"), told)
 
 
 @pytest.mark.long

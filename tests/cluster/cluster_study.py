@@ -1,0 +1,75 @@
+"""The study that the tests on hosts run, and what must be true of it whatever happened."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from conftest import SMALL, Result
+from hosts import SHARED_AT
+from pandas.testing import assert_frame_equal
+from ray_up import Cluster
+
+SPLITS = ["loso-s01", "loso-s02", "loso-s03"]
+MOST_COMMANDS = 4
+"""A study that has not come to its end after so many of them never does."""
+
+
+def arguments(name: str) -> tuple[str, ...]:
+    """Return a study of its own down to its shards, so that every stage can be struck."""
+    return (*SMALL, f"name={name}", f"paths.data={SHARED_AT}/data-{name}")
+
+
+def run_to_the_end(cluster: Cluster, name: str) -> tuple[Result, int]:
+    """Give the command until its study is complete; return how it ended, and how many it took."""
+    for number in range(1, MOST_COMMANDS + 1):
+        done = cluster.submit("harness.loso", *arguments(name))
+        if done.status == 0:
+            return done, number
+    raise AssertionError(f"{name} is not complete after {MOST_COMMANDS} commands: {done.stderr}")
+
+
+def check_same(folder: Path, undisturbed: Path) -> None:
+    """Nothing lost, nothing twice, nothing different."""
+    for table in ("predictions", "segment_predictions"):
+        assert_frame_equal(
+            pd.read_parquet(folder / f"{table}.parquet"),
+            pd.read_parquet(undisturbed / f"{table}.parquet"),
+            check_exact=True,
+        )
+    outcomes, before = (pd.read_csv(place / "outcomes.csv") for place in (folder, undisturbed))
+    same = [column for column in before.columns if "seconds" not in column]
+    assert_frame_equal(outcomes[same], before[same])
+    told = json.loads((folder / "summary.json").read_text())
+    expected = json.loads((undisturbed / "summary.json").read_text())
+    for key in ("splits_done", "clip_accuracy", "uar", "coverage", "confusion", "config_digest"):
+        assert told[key] == expected[key], key
+
+
+def children_in_mlflow(cluster: Cluster, name: str) -> list[str]:
+    """Return the names of a study's splits as the server on the head has them."""
+    with cluster.tunnel(5000) as port:
+        experiments = ask(port, "experiments/search", {"max_results": 100})["experiments"]
+        ids = [experiment["experiment_id"] for experiment in experiments]
+        runs = ask(port, "runs/search", {"experiment_ids": ids, "max_results": 1000})["runs"]
+    by_id = {run["info"]["run_id"]: run["info"]["run_name"] for run in runs}
+    found = []
+    for run in runs:
+        tags = {tag["key"]: tag["value"] for tag in run["data"].get("tags", [])}
+        if by_id.get(tags.get("mlflow.parentRunId", "")) == name:
+            found.append(run["info"]["run_name"])
+    return sorted(found)
+
+
+def ask(port: int, what: str, told: dict[str, Any]) -> dict[str, Any]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/2.0/mlflow/{what}",
+        json.dumps(told).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found

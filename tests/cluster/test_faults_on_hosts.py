@@ -1,0 +1,132 @@
+"""Processes and hosts are lost while a study runs on three hosts: its result is the same."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cluster_study import SPLITS, arguments, check_same, children_in_mlflow, run_to_the_end
+from faults import Fault, Struck, killer
+from hosts import SHARED_AT
+from ray_up import Cluster, ended
+
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
+
+RAYLET = "raylet/raylet"
+DRIVER = "python -m harness.loso"
+
+
+KILLS = {
+    # What -> words of its command line, how that begins, on the workers alone, within seconds.
+    "a decode child": (("sandbox_child",), "", False, 4.0),
+    "a Data worker": ((), "ray::Map", False, 4.0),
+    "a trial": ((), "ray::ImplicitFunc", False, 6.0),
+    "a raylet": ((RAYLET,), "", True, 25.0),
+    "the driver": ((), DRIVER, False, 25.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "seed"),
+    [
+        ("a decode child", 101),
+        ("a decode child", 102),
+        ("a Data worker", 103),
+        ("a Data worker", 104),
+        ("a trial", 105),
+        ("a trial", 106),
+        ("a raylet", 107),
+        ("a raylet", 108),
+        ("the driver", 109),
+        ("the driver", 110),
+    ],
+)
+def test_a_process_is_killed(whole: Cluster, undisturbed: Path, what: str, seed: int) -> None:
+    name = f"fault-{seed}"
+    words, begins, on_workers, within_s = KILLS[what]
+    there, strike = killer(whole.workers if on_workers else whole.hosts.all, words, begins)
+    if what == "a raylet":  # which is there from the beginning: the study counts
+        there, _ = killer(whole.hosts.all, (), DRIVER)
+    struck_by(whole, Fault(strike, there, seed, within_s), name, undisturbed, what)
+
+
+def struck_by(cluster: Cluster, fault: Fault, name: str, undisturbed: Path, what: str) -> None:
+    """Run a study while a fault waits for its moment, and again until it is complete."""
+    row = Struck("three hosts", what, fault.seed)
+    with fault:
+        done = ended(cluster.submitted("harness.loso", *arguments(name)))
+    assert fault.victim, f"{what} was never there to be struck"
+    row.victim, row.after_s = fault.victim, fault.after_s
+    if done.status != 0:
+        assert "Traceback" not in done.stderr
+        _, again = run_to_the_end(cluster, name)
+        row.ended = f"after the same command, {again} more"
+    check_same(cluster.runs / name, undisturbed)
+    assert children_in_mlflow(cluster, name) == SPLITS
+    row.same = True
+    row.keep()
+
+
+def losing(cluster: Cluster, *, back_after_s: float | None) -> Callable[[random.Random], str]:
+    """Return what pulls a worker's plug, and puts it in again after a while."""
+
+    def strike(chance: random.Random) -> str:
+        host = chance.choice(cluster.workers)
+        host.lose()
+        if back_after_s is not None:
+            time.sleep(back_after_s)
+            host.start()
+        return host.name
+
+    return strike
+
+
+@pytest.mark.parametrize(("back_after_s", "seed"), [(None, 111), (8.0, 112), (8.0, 113)])
+def test_a_host_is_lost(
+    whole: Cluster, undisturbed: Path, back_after_s: float | None, seed: int
+) -> None:
+    what = "a host lost for good" if back_after_s is None else "a host lost that comes back"
+    there, _ = killer(whole.hosts.all, (), DRIVER)
+    fault = Fault(losing(whole, back_after_s=back_after_s), there, seed, 25.0)
+    struck_by(whole, fault, f"fault-{seed}", undisturbed, what)
+
+
+def test_a_host_is_added_in_the_middle(whole: Cluster, undisturbed: Path) -> None:
+    late = whole.workers[-1]
+    late.lose()
+    whole.wait_for_nodes(whole.hosts.all[:-1])
+
+    def strike(chance: random.Random) -> str:
+        late.start()
+        return late.name
+
+    there, _ = killer(whole.hosts.all, (), DRIVER)
+    fault = Fault(strike, there, 114, 10.0)
+    struck_by(whole, fault, "fault-114", undisturbed, "a host added in the middle")
+
+
+def test_the_mlflow_server_is_killed(whole: Cluster, undisturbed: Path) -> None:
+    def strike(chance: random.Random) -> str | None:
+        found = whole.head.processes("mlflow", "server")
+        for process in found:
+            process.kill()
+        return f"{len(found)} processes on head" if found else None
+
+    there, _ = killer(whole.hosts.all, (), "ray::ImplicitFunc")
+    row = Struck("three hosts", "the MLflow server", 115)
+    with Fault(strike, there, 115, 6.0) as fault:
+        done = ended(whole.submitted("harness.loso", *arguments("fault-115")))
+    assert fault.victim
+    # The study ends well all the same, and says what was not sent and how to send it.
+    assert done.status == 0, done.stderr
+    assert "python -m harness.track" in done.stderr
+    check_same(whole.runs / "fault-115", undisturbed)
+    whole.head.run("bash ~/harness/conf/cluster/mlflow_server.sh; sleep 15")
+    whole.head.run(f"cd ~/harness && python -m harness.track {SHARED_AT}/runs/fault-115")
+    assert children_in_mlflow(whole, "fault-115") == SPLITS
+    row.victim, row.after_s, row.same = fault.victim, fault.after_s, True
+    row.ended = "by itself; sent again with harness.track"
+    row.keep()

@@ -1,0 +1,74 @@
+"""Clusters on a bad day: clocks that differ, studies at once, a shared folder that is slow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cluster_study import SPLITS, arguments, check_same, children_in_mlflow
+from conftest import SMALL
+from hosts import SHARED_AT
+from ray_up import SIZE, Cluster, ended
+
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
+
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+
+
+def start_ray_again(cluster: Cluster, before: str) -> None:
+    """Start the last worker's Ray anew, with something before the command."""
+    host = cluster.workers[-1]
+    host.run("ray stop --force")
+    cluster.wait_for_nodes(cluster.hosts.all[:-1])
+    host.run(f"{before} ray start --address={cluster.head.address}:6379 {SIZE}")
+    cluster.wait_for_nodes(cluster.hosts.all)
+
+
+def test_a_host_whose_clock_is_an_hour_ahead(whole: Cluster, undisturbed: Path) -> None:
+    ahead = f"LD_PRELOAD={FAKETIME} FAKETIME=+1h FAKETIME_DONT_FAKE_MONOTONIC=1"
+    start_ray_again(whole, ahead)
+    try:
+        done = whole.submit("harness.loso", *arguments("clock"))
+    finally:
+        start_ray_again(whole, "")
+    assert done.status == 0, done.stderr
+    check_same(whole.runs / "clock", undisturbed)
+    assert children_in_mlflow(whole, "clock") == SPLITS
+
+
+def test_a_shared_folder_that_is_slow(whole: Cluster, undisturbed: Path) -> None:
+    for host in whole.hosts:
+        host.run(
+            f"mkdir -p /mnt/slow && bindfs --read-rate=1M --write-rate=1M {SHARED_AT} /mnt/slow"
+        )
+    done = whole.submit("harness.loso", *SMALL, "name=slow", "paths.data=/mnt/slow/data-slow")
+    for host in whole.hosts:
+        host.run("umount --lazy /mnt/slow")
+    assert done.status == 0, done.stderr
+    check_same(whole.runs / "slow", undisturbed)
+
+
+def test_two_studies_at_once_make_their_shards_once(whole: Cluster, undisturbed: Path) -> None:
+    (data,) = [told for told in arguments("pair") if told.startswith("paths.data=")]
+    both = [
+        whole.submitted("harness.loso", *arguments(f"pair-{number}"), data) for number in (1, 2)
+    ]
+    ends = [ended(each) for each in both]
+    for number, done in enumerate(ends, 1):
+        assert done.status == 0, done.stderr
+        check_same(whole.runs / f"pair-{number}", undisturbed)
+        assert children_in_mlflow(whole, f"pair-{number}") == SPLITS
+    # One of them found the other at work on the shards, and waited.
+    assert sum("is working on" in done.stderr for done in ends) == 1
+
+
+def test_of_a_study_started_twice_the_second_says_so(whole: Cluster, undisturbed: Path) -> None:
+    both = [whole.submitted("harness.loso", *arguments("twice")) for _ in range(2)]
+    ends = [ended(each) for each in both]
+    assert sorted(done.status for done in ends) == [0, 2]
+    (second,) = [done for done in ends if done.status == 2]
+    (error,) = [line for line in second.stderr.splitlines() if line.startswith("error:")]
+    assert "twice" in error
+    assert "another" in error
+    check_same(whole.runs / "twice", undisturbed)
+    assert children_in_mlflow(whole, "twice") == SPLITS
