@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import threading
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import SMALL, run_module
 from hosts import Hosts
 from ray.cluster_utils import AutoscalingCluster
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 MOST = 3
 """Nodes of one CPU each."""
@@ -33,14 +34,27 @@ def test_preprocessing_and_trials_take_nodes_that_were_not_there(
         idle_timeout_minutes=5,
     )
     growing.start()
+    at_once: dict[str, int] = {}
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.2):
+            commands = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
+            for kind in ("sandbox_child", "ImplicitFunc"):
+                found = sum(kind in command for command in commands)
+                at_once[kind] = max(at_once.get(kind, 0), found)
+
+    looking = threading.Thread(target=look)
+    looking.start()
     try:
-        address = f"{os.environ.get('RAY_HEAD', '127.0.0.1')}:6379"
-        done = run_module(
-            "harness.loso", *SMALL, "name=study", f"cluster.address={address}", cwd=tmp_path
-        )
+        settings = (*SMALL, "name=study", "cluster.address=127.0.0.1:6379")
+        done = run_module("harness.loso", *settings, cwd=tmp_path)
     finally:
-        growing.shutdown()
+        over.set()
+        looking.join()
+        growing.shutdown()  # type: ignore[no-untyped-call]
     assert done.status == 0, done.stderr
     assert "0 CPUs" in done.stderr
-    same = (tmp_path / "runs/study/predictions.parquet").read_bytes()
+    assert at_once == {"sandbox_child": MOST, "ImplicitFunc": MOST}
+    same = (tmp_path / "runs" / "study" / "predictions.parquet").read_bytes()
     assert same == (undisturbed / "predictions.parquet").read_bytes()

@@ -1,4 +1,4 @@
-"""Trials that run out of memory together are run with fewer on a node, and come to the same."""
+"""Too little memory: fewer trials share a node, what passes through Ray is small; the same bits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from conftest import SMALL, Result, run_module
+from conftest import SMALL, Result, SmallStudy, run_module
 
 from harness.crowding import bundles, is_out_of_memory, next_crowding
 from pipelines.session import ClusterConfig
@@ -77,3 +77,16 @@ def test_trials_that_run_out_of_memory_together_run_one_after_the_other(tmp_path
     one, other = (tmp_path / "runs" / name for name in ("undisturbed", "short"))
     for name in ("predictions.parquet", "segment_predictions.parquet"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+@pytest.mark.long
+def test_a_study_larger_than_the_object_store_ends(small_study: SmallStudy, tmp_path: Path) -> None:
+    store_mb = 80  # Ray's least
+    held = sum(path.stat().st_size for path in small_study.shards.rglob("*.parquet"))
+    assert held > store_mb * 2**20
+    small = f"cluster.object_store_mb={store_mb}"
+    done = run_module("harness.loso", *small_study.arguments, small, cwd=tmp_path)
+    assert done.status == 0, done.stderr
+    for name in ("predictions.parquet", "segment_predictions.parquet"):
+        same = (tmp_path / "runs" / "small" / name).read_bytes()
+        assert same == (small_study.folder / name).read_bytes()
