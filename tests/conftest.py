@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,10 @@ SMALL = (
 )
 """Three people, eighteen clips, few epochs: the whole way in half a minute."""
 
+
+# A shell that starts the tests in the background has it ignored, and so would all that they start:
+# those that press Ctrl-C would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONGEST_S = 1800
 """What takes longer hangs: an ablation of ten rows takes minutes, beside another one twice that."""
