@@ -201,8 +201,10 @@ def made_hosts(folder: Path, names: Sequence[str]) -> Iterator[Hosts]:
     sh("ip", "link", "add", BRIDGE, "type", "bridge")
     sh("ip", "address", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
     sh("ip", "link", "set", BRIDGE, "up")
-    # Python and what is installed: what a host would have on a disk of its own.
-    seen = sorted({os.path.realpath(place) for place in (sys.base_prefix, sys.prefix)})
+    # Python, what is installed, and this checkout, where the installed project's code lies: what a
+    # host would have on a disk of its own.
+    places = (sys.base_prefix, sys.prefix, HERE.parent.parent)
+    seen = sorted({os.path.realpath(place) for place in places})
     hosts = Hosts(
         folder,
         key,
