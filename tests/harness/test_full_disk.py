@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,37 +11,21 @@ from conftest import SmallStudy, copy_of, run_module
 pytestmark = pytest.mark.long
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """Yield a file system of its own, or skip."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(place)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
 def remount(disk: Path, how: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_any_work(
-    small_study: SmallStudy, tmp_path: Path, disk: Path
+    small_study: SmallStudy, tmp_path: Path, small_disk: Path
 ) -> None:
-    remount(disk, "ro")
+    remount(small_disk, "ro")
     done = run_module(
-        "harness.loso", *small_study.arguments, f"paths.runs={disk}/runs", cwd=tmp_path
+        "harness.loso", *small_study.arguments, f"paths.runs={small_disk}/runs", cwd=tmp_path
     )
     assert done.status == 2
     assert done.stderr.splitlines() == [
-        f"error: paths.runs ({disk}/runs) can't be written to: Read-only file system; name another "
-        "folder or change its permissions"
+        f"error: paths.runs ({small_disk}/runs) can't be written to: Read-only file system; name "
+        "another folder or change its permissions"
     ]
     assert not (tmp_path / "data").exists()
 
@@ -50,19 +33,19 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_work(
 # From nothing at all to nearly enough: each breaks at another place.
 @pytest.mark.parametrize("kilobytes", [40, 120, 400, 900])
 def test_a_disk_that_is_full_is_one_line_and_the_next_run_goes_on(
-    small_study: SmallStudy, tmp_path: Path, disk: Path, kilobytes: int
+    small_study: SmallStudy, tmp_path: Path, small_disk: Path, kilobytes: int
 ) -> None:
     cwd = copy_of(small_study, tmp_path, runs=False)
-    remount(disk, f"size={kilobytes}k")
-    arguments = (*small_study.arguments, f"paths.runs={disk}/runs", "tracking.enabled=false")
+    remount(small_disk, f"size={kilobytes}k")
+    arguments = (*small_study.arguments, f"paths.runs={small_disk}/runs", "tracking.enabled=false")
     full = run_module("harness.loso", *arguments, cwd=cwd)
     assert full.status == 1, full.stderr
     assert "Traceback" not in full.stderr
     assert "paths.runs" in full.stderr
     assert "make room" in full.stderr
-    remount(disk, "size=100m")
+    remount(small_disk, "size=100m")
     again = run_module("harness.loso", *arguments, cwd=cwd)
     assert again.status == 0, again.stderr
     for name in ("predictions.parquet", "segment_predictions.parquet"):
         whole = (small_study.folder / name).read_bytes()
-        assert (disk / "runs" / "small" / name).read_bytes() == whole
+        assert (small_disk / "runs" / "small" / name).read_bytes() == whole
