@@ -20,10 +20,10 @@ from unittest.mock import patch
 from benchmarks.feature_corpus import Geometry, clips_of, write_feature_corpus
 from benchmarks.measured_process import measure
 from benchmarks.nap import DURATIONS, nap
+from benchmarks.tune_splits import run_splits
 from harness.plan import Plan
 from harness.plan_file import read_plan, write_plan
 from harness.protocols import ProtocolConfig
-from harness.scheduling import run_splits
 from harness.splits import plan_splits
 from pipelines.config import PipelineConfig, compose_config, resolve
 from pipelines.session import ray_session
@@ -191,13 +191,9 @@ def replay(durations: Sequence[float], workers: int) -> dict[str, Any]:
                 config=config,
                 shards=shards,
                 places=places,
-                frozen_audio=None,
                 classes=sorted({outcome.emotion for outcome in shards.usable}),
                 folder=folder / "study",
                 study_digest="nap",
-                on_done=lambda split_id: None,
-                on_epochs=lambda split_id, rows: None,
-                say=print,
             )
             took = time.perf_counter() - started
     least = shortest(list(seconds.values()), workers)

@@ -20,10 +20,11 @@ from ray.tune import TuneConfig
 
 from benchmarks.alternation import alternate, ratios, take_turns
 from benchmarks.feature_corpus import Geometry, clips_of, write_feature_corpus
+from benchmarks.tune_splits import run_splits
 from harness.leakage import allowed_reads
 from harness.ledger import DONE, Ledger, segment_table
 from harness.protocols import ProtocolConfig
-from harness.scheduling import run_splits, split_task
+from harness.scheduling import split_task
 from harness.splits import plan_splits
 from pipelines.clip_reading import ClipReader
 from pipelines.config import PipelineConfig, compose_config, resolve
@@ -157,13 +158,9 @@ class Splits:
             config=self.config,
             shards=self.shards,
             places=self.places,
-            frozen_audio=None,
             classes=self.classes,
             folder=study,
             study_digest="C4",
-            on_done=lambda split_id: None,
-            on_epochs=lambda split_id, rows: None,
-            say=print,
         )
         ledger = Ledger(study / "splits")
         for split in self.splits:

@@ -114,51 +114,6 @@ class Job:
                 return
 
 
-def run_splits(
-    splits: Sequence[Split],
-    *,
-    config: PipelineConfig,
-    shards: ShardSet,
-    places: ClipPlaces,
-    frozen_audio: TrunkRecipe | None,
-    classes: Sequence[str],
-    folder: Path,
-    study_digest: str,
-    on_done: Callable[[str], None],
-    on_epochs: Callable[[str, list[Row]], None],
-    say: Callable[[str], None],
-) -> None:
-    """Run one trial per split, all under one configuration; see `run_jobs` and `Job`.
-
-    Args:
-        splits: those still to do.
-        config: settings of networks, training and cluster.
-        shards: the clips' labels and keys.
-        places: where trials read the clips.
-        frozen_audio: makes features of audio images that each split standardises for itself.
-        classes: all labels, in order.
-        folder: the study's folder.
-        study_digest: marks the entries of this study.
-        on_done: called with the split_id when a trial has ended, well or not.
-        on_epochs: called with the split_id and the epochs since the last call.
-        say: told, in a line, what else the user should know.
-    """
-    jobs = [
-        Job(
-            name=split.split_id,
-            splits=(split,),
-            config=config,
-            shards=shards,
-            places=places,
-            frozen_audio=frozen_audio,
-            folder=folder,
-            digest=study_digest,
-        )
-        for split in splits
-    ]
-    run_jobs(jobs, classes=classes, folder=folder, on_done=on_done, on_epochs=on_epochs, say=say)
-
-
 def run_jobs(
     jobs: Sequence[Job],
     *,
