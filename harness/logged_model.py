@@ -28,6 +28,7 @@ from harness.mlflow_study import METRICS_PER_CALL, MlflowStudy, StudyRecord, cur
 from harness.recogniser import Recogniser
 from harness.recognition import Recognition
 from harness.tracking import TrackingConfig, tracking_uri
+from pipelines.credentials import without_credentials
 from pipelines.errors import UsageError, require
 from pipelines.model_files import is_model, read_record
 from pipelines.split_task import slices
@@ -185,9 +186,10 @@ def fetched_model(address: str, uri: str) -> Iterator[Path]:
             mlflow.set_tracking_uri(uri)
             fetched = mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=scratch)
         except Exception as error:  # each kind of store has errors of its own
-            words = " ".join(str(error).split())[:200]
+            words = " ".join(without_credentials(str(error)).split())[:200]
             raise UsageError(
-                f"--model ({address}) can't be fetched from MLflow at {uri}: {words}"
+                f"--model ({address}) can't be fetched from MLflow at {without_credentials(uri)}: "
+                f"{words}"
             ) from error
         found = [path.parent for path in Path(fetched).rglob("model.json") if is_model(path.parent)]
         require(

@@ -20,6 +20,7 @@ from harness.study import Study
 from harness.trial import model_folder
 from pipelines.commit import git_commit
 from pipelines.config import register_schema, to_yaml
+from pipelines.credentials import without_credentials
 from pipelines.errors import StoppedError, require, require_one_of
 from pipelines.model_files import is_model, read_record, save_trunk
 from pipelines.progress import Reporter
@@ -146,7 +147,8 @@ class Training:
                 warnings=self.entry.warnings,
             )
         except Exception as error:  # whatever a server answers, the model is there
-            reason = (str(error).strip().splitlines() or [""])[0][:200]
+            words = without_credentials(str(error))
+            reason = (words.strip().splitlines() or [""])[0][:200]
             reporter.warn(
                 f"MLflow did not take the model ({type(error).__name__}: {reason}): it is in "
                 f"{self.model}, and the same command sends it again"

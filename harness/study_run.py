@@ -82,8 +82,8 @@ def opened(
     corpora.require_ready()
     require_folder("paths.runs", config.paths.runs)
     with ray_session(config.cluster, verbose=verbose) as place:
-        check_trial_fits(config.cluster, place)
         reporter.line(f"running on {place}")
+        check_trial_fits(config.cluster, place, reporter.line)
         data = corpora.prepare(place, reporter)
         preparations = Preparations(place, reporter)
         preparations.know(Prepared(config=config, data=data, features=features))

@@ -21,6 +21,7 @@ from harness.ledger import Entry
 from harness.mlflow_pages import studies_address
 from harness.mlflow_study import MlflowStudy, StudyRecord
 from harness.plan import Split
+from pipelines.credentials import without_credentials
 from pipelines.errors import require
 from pipelines.split_task import Row
 
@@ -52,14 +53,25 @@ def tracking_uri(config: TrackingConfig, runs: Path) -> str:
     return config.uri or os.environ.get("MLFLOW_TRACKING_URI") or default
 
 
+def recorded_uri(config: TrackingConfig, runs: Path) -> str | None:
+    """Return what `tracking.uri` must be for studies in other folders to go to the same place.
+
+    None where the environment says it: it may carry a password, and settings are written down.
+    """
+    in_environment = config.uri is None and os.environ.get("MLFLOW_TRACKING_URI")
+    return None if in_environment else tracking_uri(config, runs)
+
+
 class Tracker:
     """Sends one study in the order of its calls; never raises, and `problem` says what failed."""
 
     def __init__(self, config: TrackingConfig, *, runs: Path, record: StudyRecord) -> None:
-        self.uri = tracking_uri(config, runs)
+        uri = tracking_uri(config, runs)
+        self.uri = without_credentials(uri)
+        """As it may be shown."""
         self.problem: str | None = None
         self._config, self._folder, self._group = config, runs / record.name, record.group
-        self._study = MlflowStudy(self.uri, config.experiment, runs, record)
+        self._study = MlflowStudy(uri, config.experiment, runs, record)
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._monitor: Any = None
         self._thread: threading.Thread | None = None
@@ -126,7 +138,8 @@ class Tracker:
             try:
                 job()
             except Exception as error:
-                reason = textwrap.shorten(str(error), LONGEST_REASON, placeholder=" ...")
+                words = without_credentials(str(error))
+                reason = textwrap.shorten(words, LONGEST_REASON, placeholder=" ...")
                 # The first stays: the study may have ended, and said it.
                 self.problem = self.problem or self._told(f"{type(error).__name__}: {reason}")
 

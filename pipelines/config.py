@@ -23,6 +23,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipelines.corpora.listing import CORPUS_CONFIGS
+from pipelines.credentials import refuse_credential
 from pipelines.errors import UsageError, require, require_one_of
 from pipelines.faces import FacesConfig
 from pipelines.feature_store import FeaturesConfig
@@ -121,9 +122,19 @@ def compose_config(primary: str, schema: type[ConfigT], overrides: Sequence[str]
         raise UsageError(_explain(error, schema, overrides)) from error
     if not isinstance(composed, schema):
         raise TypeError(f"conf/{primary}.yaml does not start from {schema.__name__}")
+    for name, value in _texts(to_plain(composed)):
+        refuse_credential(name, value)
     if isinstance(composed, PipelineConfig):
         make_paths_absolute(composed)
     return composed
+
+
+def _texts(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            yield from _texts(value, f"{prefix}{key}.")
+        elif isinstance(value, str):
+            yield f"{prefix}{key}", value
 
 
 def resolve(config: PipelineConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import torch
 
@@ -26,8 +27,9 @@ def exact_device(threads: int, *, on_gpu: bool) -> torch.device:
     """
     require(
         not on_gpu or torch.cuda.is_available(),
-        "cluster.trial_gpus asks for a GPU, and torch finds none that it could use on this host: "
-        "see that its driver suits the installed torch, or set cluster.trial_gpus=0",
+        "cluster.trial_gpus asks for a GPU, and torch finds none that it could use on "
+        f"{socket.gethostname()}: see that its driver suits the installed torch, or set "
+        "cluster.trial_gpus=0",
     )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)

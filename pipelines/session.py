@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -210,14 +210,24 @@ def _no_cluster(address: str, error: Exception) -> UsageError:
     )
 
 
-def check_trial_fits(config: ClusterConfig, place: Place) -> None:
+def check_trial_fits(config: ClusterConfig, place: Place, say: Callable[[str], None]) -> None:
     """Refuse a trial that no node could ever hold: it would wait for ever.
+
+    Args:
+        config: what a trial takes.
+        place: where it is to run.
+        say: told where a cluster has no room for it now, but may still grow.
 
     Raises:
         UsageError: naming the setting.
     """
     if not place.local:
-        return  # an autoscaled cluster may still grow the node
+        if config.trial_gpus > place.gpus:
+            say(
+                f"the cluster has {place.gpus:g} GPUs now, and a trial takes {config.trial_gpus:g} "
+                "(cluster.trial_gpus): it waits until the cluster adds a host that has them"
+            )
+        return
     require(
         config.trial_cpus <= place.cpus,
         f"cluster.trial_cpus ({config.trial_cpus}) is more than the {place.cpus} CPUs here",

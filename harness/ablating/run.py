@@ -29,7 +29,7 @@ from harness.predictions import CONTENTS
 from harness.preparation import Preparations
 from harness.resending import MARK, send_study
 from harness.study_run import Group, run_study
-from harness.tracking import tracking_uri
+from harness.tracking import recorded_uri
 from pipelines.config import resolve, to_plain
 from pipelines.errors import UnavailableError, UsageError
 from pipelines.progress import Reporter
@@ -55,10 +55,10 @@ def run_rows(
     check_divisible(corpora.clips, config.protocol)
     corpora.require_ready()
     with ray_session(config.cluster, verbose=verbose) as place:
-        check_trial_fits(config.cluster, place)
         reporter.line(f"running on {place}")
+        check_trial_fits(config.cluster, place, reporter.line)
         # All rows go to one store, not each to one beside its folder.
-        config.tracking.uri = tracking_uri(config.tracking, Path(config.paths.runs))
+        config.tracking.uri = recorded_uri(config.tracking, Path(config.paths.runs))
         folder = folder_of(config)
         cautions = declare(folder, config.ablation.family)
         shared = SharedStage1(folder, rows)

@@ -33,8 +33,9 @@ LEFT_HERE = [
     *(".git", ".venv", "runs", "data", "__pycache__"),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache"),
     *("*.mp4", "*.avi", "*.mkv", "*.mov", "*.mpg", "*.flv"),
+    *(".env", ".netrc", ".aws", ".ssh", ".ray", "*.pem"),
 ]
-"""Of the working folder: what no job needs, or what the hosts have elsewhere."""
+"""Of the working folder: what no job needs, what the hosts have elsewhere, and secrets."""
 FAILED = 1
 
 

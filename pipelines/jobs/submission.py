@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.commit import COMMIT, git_commit
+from pipelines.credentials import refuse_credential
 from pipelines.jobs.client import JobClient, entrypoint, follow_hint
 from pipelines.jobs.viewer import Viewer
 from pipelines.progress import Reporter
@@ -32,8 +33,11 @@ def submit_command(
         The exit status of the job; 0 where it was only submitted.
 
     Raises:
-        UsageError: the job server does not answer, or does not take the job.
+        UsageError: the job server does not answer, or does not take the job; a setting carries a
+            password, which everyone would read who may list the jobs.
     """
+    for told in arguments:
+        refuse_credential(told.partition("=")[0], told)
     client = JobClient(address)
     commit = {COMMIT: git_commit()}
     job = client.submit(entrypoint(module, arguments), Path.cwd(), commit)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,33 @@ from ray_up import Cluster
 SPLITS = ["loso-s01", "loso-s02", "loso-s03"]
 MOST_COMMANDS = 4
 """A study that has not come to its end after so many of them never does."""
+
+
+class Seen:
+    """Which hosts were seen to have a kind of process."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, set[str]] = {}
+
+
+@contextmanager
+def watched(cluster: Cluster, **kinds: str) -> Iterator[Seen]:
+    """Look at the hosts' processes until the block ends."""
+    seen, over = Seen(), threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.1):
+            for kind, word in kinds.items():
+                found = cluster.hosts.processes(word)
+                seen.hosts.setdefault(kind, set()).update(n for n, some in found.items() if some)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
 
 
 def arguments(name: str) -> tuple[str, ...]:

@@ -76,8 +76,9 @@ class Fault:
         first = time.monotonic()
         self._over.wait(chance.uniform(0.0, self.within_s))
         while not self._over.is_set():
+            struck = time.monotonic()
             if victim := self.strike(chance):
-                self.victim, self.after_s = victim, round(time.monotonic() - first, 2)
+                self.victim, self.after_s = victim, round(struck - first, 2)
                 return
             self._over.wait(0.05)
 

@@ -12,8 +12,8 @@ limit=${CLUSTER_LIMIT_S:-870}
 marks=${CLUSTER_TESTS:-cluster and not long}
 
 missing() {
-    for package in openssh-server:sshd iproute2:ip rsync:rsync procps:ps faketime:faketime \
-        bindfs:bindfs; do
+    for package in openssh-server:sshd iproute2:ip rsync:rsync procps:ps bindfs:bindfs \
+        gcc:gcc libc6-dev:gcc; do
         PATH=$PATH:/usr/sbin:/sbin command -v "${package#*:}" > /dev/null || echo "${package%:*}"
     done
 }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 from cluster_study import SPLITS, arguments, check_same, children_in_mlflow, run_to_the_end
 from faults import Fault, Struck, killer
@@ -94,6 +97,23 @@ def test_a_host_is_lost(
     struck_by(whole, fault, f"fault-{seed}", undisturbed, what)
 
 
+def test_a_spot_instance_is_taken_away_and_another_comes(whole: Cluster, undisturbed: Path) -> None:
+    def strike(chance: random.Random) -> str:
+        host = chance.choice(whole.workers)
+        # Its system ends what runs, a little later it is gone; the autoscaler's next one is new.
+        for process in host.processes("ray"):
+            process.kill(signal.SIGTERM)
+        time.sleep(2.0)
+        host.lose()
+        time.sleep(8.0)
+        host.start()
+        return host.name
+
+    there, _ = killer(whole.hosts.all, (), DRIVER)
+    fault = Fault(strike, there, 116, 25.0)
+    struck_by(whole, fault, "fault-116", undisturbed, "a spot interruption")
+
+
 def test_a_host_is_added_in_the_middle(whole: Cluster, undisturbed: Path) -> None:
     late = whole.workers[-1]
     late.lose()
@@ -110,10 +130,13 @@ def test_a_host_is_added_in_the_middle(whole: Cluster, undisturbed: Path) -> Non
 
 def test_the_mlflow_server_is_killed(whole: Cluster, undisturbed: Path) -> None:
     def strike(chance: random.Random) -> str | None:
-        found = whole.head.processes("mlflow", "server")
+        # Its workers hold the socket that it opened: they are found as its children.
+        found = [psutil.Process(each.pid) for each in whole.head.processes("mlflow", "server")]
+        found += [child for each in found for child in each.children(recursive=True)]
         for process in found:
-            process.kill()
-        return f"{len(found)} processes on head" if found else None
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        return f"{len(set(found))} processes on head" if found else None
 
     there, _ = killer(whole.hosts.all, (), "ray::ImplicitFunc")
     row = Struck("three hosts", "the MLflow server", 115)

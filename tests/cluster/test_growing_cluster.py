@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -17,11 +18,43 @@ MOST = 3
 """Nodes of one CPU each."""
 
 
+class Growing(AutoscalingCluster):
+    """Ray's own cluster of processes that its autoscaler starts; its file is not in the package."""
+
+    def _generate_config(
+        self,
+        head_resources: dict[str, float],
+        worker_node_types: dict[str, dict[str, Any]],
+        autoscaler_v2: bool = False,
+        **more: Any,
+    ) -> dict[str, Any]:
+        head = {"resources": head_resources, "node_config": {}, "max_workers": 0}
+        commands = ("initialization", "setup", "head_setup", "worker_setup")
+        starts = ("head_start_ray", "worker_start_ray")
+        return {
+            "cluster_name": "growing",
+            "max_workers": MOST,
+            "provider": {"type": "fake_multinode"},
+            "available_node_types": {**worker_node_types, "ray.head.default": head},
+            "head_node_type": "ray.head.default",
+            "upscaling_speed": 1.0,
+            "auth": {},
+            "docker": {},
+            "file_mounts": {},
+            "cluster_synced_files": [],
+            "file_mounts_sync_continuously": False,
+            "rsync_exclude": [],
+            "rsync_filter": [],
+            **{f"{name}_commands": [] for name in (*commands, *starts)},
+            **more,
+        }
+
+
 def test_preprocessing_and_trials_take_nodes_that_were_not_there(
     hosts: Hosts, undisturbed: Path, tmp_path: Path
 ) -> None:
     # Inside the namespace of the hosts: what ends such a cluster ends every Ray that it sees.
-    growing = AutoscalingCluster(
+    growing = Growing(
         head_resources={"CPU": 0},
         worker_node_types={
             "small": {

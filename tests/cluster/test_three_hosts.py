@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import re
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cluster_study import SPLITS, arguments, check_same, children_in_mlflow, run_to_the_end
+from cluster_study import (
+    SPLITS,
+    arguments,
+    check_same,
+    children_in_mlflow,
+    run_to_the_end,
+    watched,
+)
 from conftest import SMALL
 from faults import Fault, Struck, killer
+from hosts import Host
 from ray_up import Cluster
 
 pytestmark = pytest.mark.cluster
-
-
-class Seen:
-    """Which hosts were seen to have a kind of process."""
-
-    def __init__(self) -> None:
-        self.hosts: dict[str, set[str]] = {}
-
-
-@contextmanager
-def watched(cluster: Cluster, **kinds: str) -> Iterator[Seen]:
-    """Look at the hosts' processes until the block ends."""
-    seen, over = Seen(), threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.1):
-            for kind, word in kinds.items():
-                found = cluster.hosts.processes(word)
-                seen.hosts.setdefault(kind, set()).update(n for n, some in found.items() if some)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
 
 
 def test_a_study_from_outside_runs_on_all_hosts_and_finds_what_one_machine_finds(
@@ -58,6 +38,35 @@ def test_a_study_from_outside_runs_on_all_hosts_and_finds_what_one_machine_finds
     assert "6 CPUs" in done.stderr
     check_same(cluster.runs / "three", undisturbed)
     assert children_in_mlflow(cluster, "three") == SPLITS
+
+
+def listening(host: Host) -> set[tuple[str, int, str]]:
+    """Return address, port and program of what listens on a host."""
+    found = set()
+    for line in host.run("ss --listening --tcp --numeric --processes --no-header").splitlines():
+        if told := re.match(r'LISTEN +\d+ +\d+ +(\S+):(\d+) .*\(\("([^"]+)', line):
+            found.add((told[1].split("%")[0], int(told[2]), told[3]))
+    return found
+
+
+def test_ray_and_ssh_alone_listen_to_the_hosts_and_ray_wants_the_token(cluster: Cluster) -> None:
+    for host in cluster.hosts:
+        everyone = {
+            (port, program)
+            for address, port, program in listening(host)
+            if not address.startswith(("127.", "[::1", "[::ffff:127."))
+        }
+        assert (22, "sshd") in everyone
+        others = {each for each in everyone if not each[1].startswith(("sshd", "ray", "gcs"))}
+        assert not others, host.name
+    # The dashboard with its job server, and MLflow: brought by ssh to whoever has the key.
+    here = {(address, port) for address, port, _ in listening(cluster.head)}
+    assert {("127.0.0.1", 8265), ("127.0.0.1", 5000)} <= here
+    told = cluster.workers[0].run(
+        'RAY_AUTH_MODE=disabled python -c "import ray; '
+        f"ray.init(address='{cluster.head.address}:6379')\" 2>&1 || true"
+    )
+    assert "uthenticat" in told
 
 
 def test_three_faults_in_one_study_change_nothing(cluster: Cluster, undisturbed: Path) -> None:

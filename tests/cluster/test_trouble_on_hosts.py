@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
-from cluster_study import SPLITS, arguments, check_same, children_in_mlflow
+from cluster_study import SPLITS, arguments, check_same, children_in_mlflow, watched
 from conftest import SMALL
 from hosts import SHARED_AT
 from ray_up import SIZE, Cluster, ended
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+CLOCK_AHEAD = Path(__file__).with_name("clock_ahead.c")
 
 
-def start_ray_again(cluster: Cluster, before: str) -> None:
-    """Start the last worker's Ray anew, with something before the command."""
+def start_ray_again(cluster: Cluster, before: str = "", options: str = "") -> None:
+    """Start the last worker's Ray anew, with something before the command or after it."""
     host = cluster.workers[-1]
     host.run("ray stop --force")
     cluster.wait_for_nodes(cluster.hosts.all[:-1])
-    host.run(f"{before} ray start --address={cluster.head.address}:6379 {SIZE}")
+    host.run(f"{before} ray start --address={cluster.head.address}:6379 {SIZE} {options}")
     cluster.wait_for_nodes(cluster.hosts.all)
 
 
 def test_a_host_whose_clock_is_an_hour_ahead(whole: Cluster, undisturbed: Path) -> None:
-    ahead = f"LD_PRELOAD={FAKETIME} FAKETIME=+1h FAKETIME_DONT_FAKE_MONOTONIC=1"
+    library = whole.hosts.shared / "clock_ahead.so"
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-o", str(library), str(CLOCK_AHEAD), "-ldl"], check=True
+    )
+    ahead = f"CLOCK_AHEAD_S=3600 LD_PRELOAD={SHARED_AT}/{library.name}"
+    told = whole.workers[-1].run(f"date +%s; {ahead} date +%s").split()
+    assert int(told[1]) - int(told[0]) >= 3600
     start_ray_again(whole, ahead)
     try:
         done = whole.submit("harness.loso", *arguments("clock"))
     finally:
-        start_ray_again(whole, "")
+        start_ray_again(whole)
     assert done.status == 0, done.stderr
     check_same(whole.runs / "clock", undisturbed)
     assert children_in_mlflow(whole, "clock") == SPLITS
@@ -72,3 +79,21 @@ def test_of_a_study_started_twice_the_second_says_so(whole: Cluster, undisturbed
     assert "another" in error
     check_same(whole.runs / "twice", undisturbed)
     assert children_in_mlflow(whole, "twice") == SPLITS
+
+
+def test_features_are_made_where_a_gpu_is_and_a_host_whose_gpu_fails_is_named(
+    whole: Cluster,
+) -> None:
+    """One host says that it has a GPU, and torch finds none: its name tells where the work went."""
+    start_ray_again(whole, options="--num-gpus=1")
+    settings = (*arguments("gpu"), "training.trunk=frozen", "cluster.trial_gpus=1")
+    try:
+        with watched(whole, decoding="sandbox_child", features="FeatureWorker") as seen:
+            done = whole.submit("harness.loso", *settings)
+    finally:
+        start_ray_again(whole)
+    everywhere = {host.name for host in whole.hosts}
+    assert seen.hosts == {"decoding": everywhere, "features": {whole.workers[-1].name}}
+    assert done.status == 2
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert f"none that it could use on {whole.workers[-1].name}" in error

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import SMALL, ForkedCommands, Result, clean_environment, run_module
+from planted_secrets import MARK, SECRETS, files_with
 
 TINY = ("corpus.subjects=2", "corpus.takes=1")
 PATIENCE_S = 180
+TOKEN = "0123456789abcdef" * 2
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Cluster:
     address: str
     folder: Path
     token: Path
+    ray: Path
+    """Ray's own folder: its logs, and what jobs bring."""
 
     @property
     def laptop(self) -> Path:
@@ -44,6 +49,7 @@ class Cluster:
             "RAY_ADDRESS": self.address,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token),
+            **SECRETS,
         }
 
     def submit(self, module: str, *arguments: str, **changes: str) -> Result:
@@ -68,7 +74,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     (folder / "laptop").mkdir()
     token = folder / "token"
-    token.write_text("0123456789abcdef" * 2)
+    token.write_text(TOKEN)
     # Ray's own folder: short, for its sockets, and not the one where other commands look for a
     # cluster of this node.
     temporary = tempfile.mkdtemp(prefix="ray", dir="/tmp")
@@ -80,6 +86,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         HARNESS_DATA=str(folder / "data"),
         HARNESS_RUNS=str(folder / "runs"),
         PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        **SECRETS,
     )
     options = {
         "node-ip-address": "127.0.0.1",
@@ -99,7 +106,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    made = Cluster(f"http://127.0.0.1:{dashboard}", folder, token)
+    made = Cluster(f"http://127.0.0.1:{dashboard}", folder, token, Path(temporary))
     try:
         for each in (dashboard, agent):
             wait_for(lambda each=each: answers(each), f"Ray on port {each}")  # type: ignore[misc]
@@ -131,6 +138,40 @@ def test_a_job_shows_itself_as_the_command_would_here(cluster: Cluster) -> None:
     # What was made is where every host sees it; the laptop got nothing.
     assert (cluster.folder / "data" / "shards").is_dir()
     assert list(cluster.laptop.iterdir()) == []
+
+
+def test_no_credential_goes_along_or_is_written_down(cluster: Cluster) -> None:
+    """Those in the environment on both sides, the token, and files beside the work."""
+    for name in (".env", "key.pem"):
+        (cluster.laptop / name).write_text(f"{MARK}\n")
+    (cluster.laptop / "notes.txt").write_text("brought along")
+    told = cluster.submit("pipelines.preprocess", *TINY, "name=secrets")
+    for path in cluster.laptop.iterdir():
+        path.unlink()
+    assert told.status == 0, told.stderr
+    request = urllib.request.Request(
+        f"{cluster.address}/api/jobs/", headers={"Authorization": f"Bearer {TOKEN}"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        jobs = answer.read().decode()
+    assert "name=secrets" in jobs
+    seen = files_with(
+        [MARK, TOKEN, "brought along", "name=secrets"],
+        *(cluster.ray, cluster.folder / "data", cluster.folder / "runs"),
+    )
+    # What is there is found: the working folder's files, and the command in Ray's logs.
+    assert seen["brought along"]
+    assert seen["name=secrets"]
+    assert (seen[MARK], seen[TOKEN]) == ([], [])
+    for secret in (MARK, TOKEN):
+        assert secret not in jobs + told.stdout + told.stderr
+
+
+def test_a_password_in_a_command_is_refused_before_anyone_can_list_it(cluster: Cluster) -> None:
+    told = cluster.submit("harness.loso", f"tracking.uri=http://me:{MARK}@127.0.0.1:5000")
+    assert (told.status, told.stdout) == (2, "")
+    assert told.stderr.startswith("error: tracking.uri carries a password or a key")
+    assert MARK not in told.stderr
 
 
 def test_a_mistake_is_one_line_and_the_jobs_status_is_the_commands(cluster: Cluster) -> None:

@@ -1,0 +1,44 @@
+"""Passwords and keys in addresses: none gets into what is written down or shown.
+
+Settings are written into the folder of a study, into MLflow and, on a cluster, into a job's
+metadata. An address that carries a secret is refused there, and is shown without it elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pipelines.errors import require
+
+_USER = re.compile(r"(\w+://)[^\s/@]+@")
+_SECRET_USER = re.compile(r"https?://[^\s/@]+@|\w+://[^\s/@]*:[^\s/@]*@")
+_SECRET_QUERY = re.compile(
+    r"://\S*[?&][\w-]*(?:key|token|secret|sig|signature|passw(?:or)?d)=", re.I
+)
+
+
+def has_credential(text: str) -> bool:
+    """Whether an address in a text carries a password, a key or a signature.
+
+    A name alone before the host is one with https, where tokens stand there, and none with sftp.
+    """
+    return bool(_SECRET_USER.search(text) or _SECRET_QUERY.search(text))
+
+
+def without_credentials(text: str) -> str:
+    """Return a text with `***` for who its addresses name before the host."""
+    return _USER.sub(r"\1***@", text)
+
+
+def refuse_credential(name: str, value: str) -> None:
+    """Refuse a setting whose value carries one, without repeating it.
+
+    Raises:
+        UsageError: it does.
+    """
+    require(
+        not has_credential(value),
+        f"{name} carries a password or a key, and settings are written down: leave it out, and set "
+        "it in the environment as the server's or store's own tools have it (MLFLOW_TRACKING_URI, "
+        "MLFLOW_TRACKING_PASSWORD, AWS_PROFILE, ...)",
+    )

@@ -1,0 +1,54 @@
+"""Which addresses carry a secret, and how they are shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.credentials import has_credential, refuse_credential, without_credentials
+from pipelines.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://researcher:word@mlflow.example.org",
+        "https://token@mlflow.example.org/path",
+        "tracking.uri=postgresql+psycopg2://me:word@db:5432/mlflow",
+        "s3://id:key@bucket/data",
+        "s3://bucket/data?access_key=1&secret_key=2",
+        "https://store/clip.mp4?X-Amz-Signature=abc",
+        "https://account.blob.core.windows.net/box?sv=2024&sig=abc",
+    ],
+)
+def test_a_secret_is_seen_and_refused(text: str) -> None:
+    assert has_credential(text)
+    with pytest.raises(UsageError, match=r"^x carries a password or a key, and settings are"):
+        refuse_credential("x", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://127.0.0.1:5000",
+        "http://[::1]:5000/path?page=2",
+        "sftp://me@host/corpus",
+        "s3://bucket/data",
+        "s3://bucket/a@b:c",
+        "sqlite:////home/me/mlflow.db",
+        "/data/me@home/RML",
+        "databricks://profile",
+        "package.module:Class",
+        "runs:/0123/model",
+        "",
+    ],
+)
+def test_what_is_none_is_left_alone(text: str) -> None:
+    assert not has_credential(text)
+    refuse_credential("x", text)
+
+
+def test_who_stands_before_the_host_is_shown_as_stars() -> None:
+    told = "request to https://me:word@a.org:5000/api and mysql://x@b failed, mail c@d.org"
+    assert without_credentials(told) == (
+        "request to https://***@a.org:5000/api and mysql://***@b failed, mail c@d.org"
+    )
