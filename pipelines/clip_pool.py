@@ -8,6 +8,7 @@ workers of its own is lost, and is told apart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,10 +28,19 @@ class PoolSize:
     """As many as there is room for now."""
     grows: bool
     """Up to one a row, as the cluster grows: its autoscaler sees what is wanted."""
+    share: int = 30
+    """Rows that are worth an actor which waits for a host to be started: some minutes' work, which
+    is what a host takes. Ray Data alone asks for one host, and for the next when that is busy."""
 
     @classmethod
     def on(
-        cls, place: Place, *, cpus: int = 1, gpus: float = 0.0, told: int | None = None
+        cls,
+        place: Place,
+        *,
+        cpus: int = 1,
+        gpus: float = 0.0,
+        told: int | None = None,
+        share: int = share,
     ) -> PoolSize:
         """Return as many as a place has room for.
 
@@ -39,9 +49,15 @@ class PoolSize:
             cpus: of each actor.
             gpus: of each actor.
             told: how many the user wants; unset: all that there is room for.
+            share: rows that are worth an actor which waits for a host.
         """
         room = int(place.gpus / gpus) if gpus else place.cpus // cpus
-        return cls(max(1, told or room), grows=told is None and not place.local)
+        return cls(max(1, told or room), grows=told is None and not place.local, share=share)
+
+    def at_first(self, rows: int) -> int:
+        """Return the actors to begin with, those that wait for hosts among them."""
+        wanted = math.ceil(rows / self.share) if self.grows else 0
+        return min(max(self.first, wanted), rows)
 
 
 ONE = PoolSize(1, grows=False)
@@ -113,7 +129,7 @@ def _pass(
 def _strategy(size: PoolSize, rows: int) -> Any:
     from ray.data import ActorPoolStrategy
 
-    first = min(size.first, rows)
+    first = size.at_first(rows)
     if not size.grows:
         return ActorPoolStrategy(size=first)
     return ActorPoolStrategy(min_size=1, initial_size=first, max_size=rows)

@@ -37,6 +37,8 @@ from pipelines.storage import store_problem, sweep
 from pipelines.trunk_recipe import TrunkRecipe
 
 EXTRACT = "features"
+CLIPS_FOR_A_GPU, CLIPS_FOR_CPUS = 300, 30
+"""What is worth a host that must be started: about as long as that takes."""
 
 
 class FeaturePlan:
@@ -204,7 +206,12 @@ def _extract(
         "face_size": plan.face_size,
     }
     cluster = config.cluster
-    size = PoolSize.on(place, cpus=cluster.extract_cpus, gpus=cluster.trial_gpus)
+    size = PoolSize.on(
+        place,
+        cpus=cluster.extract_cpus,
+        gpus=cluster.trial_gpus,
+        share=CLIPS_FOR_A_GPU if cluster.trial_gpus else CLIPS_FOR_CPUS,
+    )
     with reporter.stage(EXTRACT, len(rows)) as stage:
         answers = map_clips(
             FeatureWorker,

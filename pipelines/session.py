@@ -165,10 +165,22 @@ def _on_loopback() -> Iterator[None]:
 def _join(address: str, options: dict[str, Any]) -> None:
     import ray
 
+    bring_token()
     try:
         ray.init(address=address, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _no_cluster(address, error) from error
+
+
+def bring_token() -> None:
+    """Show a cluster the token that this user has, unless RAY_AUTH_MODE says how it is to be.
+
+    Once there is one, which Ray makes for its first local session, `ray start` asks for it; but
+    whoever joins is not taken to have it. A cluster that asks for none does not mind.
+    """
+    from ray._private.authentication import authentication_token_setup
+
+    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _cluster_of_this_node() -> str | None:
@@ -205,8 +217,9 @@ def _check_answers(address: str) -> None:
 
 def _no_cluster(address: str, error: Exception) -> UsageError:
     return UsageError(
-        f"no Ray cluster answers at cluster.address ({address}): start it, correct the address, or "
-        f"unset cluster.address and RAY_ADDRESS to run on this machine ({error})"
+        f"no Ray cluster answers at cluster.address ({address}): start it, correct the address, "
+        "have its token in ~/.ray/auth_token where it wants one, or unset cluster.address and "
+        f"RAY_ADDRESS to run on this machine ({error})"
     )
 
 

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from pipelines.errors import UsageError, require
 from pipelines.marked_output import IN_JOB
+from pipelines.session import bring_token
 
 ADDRESS = "RAY_ADDRESS"
 ADDRESS_SETTING = "cluster.address="
@@ -81,6 +82,7 @@ class JobClient:
         from ray.job_submission import JobSubmissionClient
 
         _quiet_ray()
+        bring_token()
         try:
             # Typed as it comes: Ray's own classes are not.
             self._client: Any = JobSubmissionClient(self.address)

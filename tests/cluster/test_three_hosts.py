@@ -58,15 +58,16 @@ def test_ray_and_ssh_alone_listen_to_the_hosts_and_ray_wants_the_token(cluster: 
         }
         assert (22, "sshd") in everyone
         others = {each for each in everyone if not each[1].startswith(("sshd", "ray", "gcs"))}
-        assert not others, host.name
+        # What Ray calls its client's server, on the head.
+        assert others <= {(10001, "python")}, host.name
     # The dashboard with its job server, and MLflow: brought by ssh to whoever has the key.
     here = {(address, port) for address, port, _ in listening(cluster.head)}
     assert {("127.0.0.1", 8265), ("127.0.0.1", 5000)} <= here
-    told = cluster.workers[0].run(
-        'RAY_AUTH_MODE=disabled python -c "import ray; '
-        f"ray.init(address='{cluster.head.address}:6379')\" 2>&1 || true"
-    )
-    assert "uthenticat" in told
+    for address in (f"{cluster.head.address}:6379", f"ray://{cluster.head.address}:10001"):
+        asks = f"import ray; ray.init('{address}'); print(ray.nodes())"
+        for mode, let_in in (("token", True), ("disabled", False)):
+            told = cluster.workers[0].run(f'RAY_AUTH_MODE={mode} python -c "{asks}" 2>&1 || true')
+            assert ("NodeManagerAddress" in told) == let_in, told
 
 
 def test_three_faults_in_one_study_change_nothing(cluster: Cluster, undisturbed: Path) -> None:

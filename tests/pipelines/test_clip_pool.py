@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipelines.clip_pool import PoolSize, map_clips
-from pipelines.session import ClusterConfig, ray_session
+from pipelines.session import ClusterConfig, Place, ray_session
 
 
 class MortalWorker:
@@ -52,3 +52,21 @@ def test_only_what_kills_each_of_its_workers_is_lost(
     # Ray may have handed one to a worker that another had just killed: then it was not called.
     assert {calls["03"], calls["08"]} <= {2, 3}
     assert calls["05"] == 2
+
+
+@pytest.mark.parametrize(
+    ("local", "cpus", "told", "rows", "expected"),
+    [
+        (True, 2, None, 1000, 2),
+        (True, 2, None, 1, 1),
+        (False, 0, None, 20, 1),
+        (False, 0, None, 61, 3),  # each of them waits for a host
+        (False, 8, None, 61, 8),
+        (False, 8, 2, 1000, 2),
+    ],
+)
+def test_a_cluster_is_asked_at_once_for_as_many_hosts_as_clips_are_worth(
+    local: bool, cpus: int, told: int | None, rows: int, expected: int
+) -> None:
+    place = Place(address="10.0.0.1:6379", local=local, cpus=cpus, gpus=0)
+    assert PoolSize.on(place, told=told, share=30).at_first(rows) == expected

@@ -45,9 +45,9 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
+        # No RAY_AUTH_MODE: a token that is there is shown.
         return {
             "RAY_ADDRESS": self.address,
-            "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token),
             **SECRETS,
         }
