@@ -32,9 +32,9 @@ SPLITS = 42
 FEW, MORE = 2, 6
 """Splits of the runs from which the terms are read."""
 MOST_ERROR = 0.15
+CORPUS = (f"corpus.subjects={SPLITS}", "corpus.takes=1")
 STUDY = (
-    f"corpus.subjects={SPLITS}",
-    "corpus.takes=1",
+    *CORPUS,
     "training=demo",
     "training.trunk=frozen",
     "training.audio_epochs=12",
@@ -76,7 +76,7 @@ def run() -> dict[str, Any]:
     """Read the terms from short runs on one worker, predict 42 splits on one and two, run them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        command([*STUDY], folder, module="pipelines.preprocess")
+        command(CORPUS, folder, module="pipelines.preprocess")
         # One that only plans: its splits are those of all runs.
         whole = study(folder, "whole", 1)
         plan = read_plan(folder / "runs" / "whole" / "plan.json")

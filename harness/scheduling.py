@@ -10,6 +10,7 @@ from typing import Any
 
 from ray import tune
 from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+from ray.tune.execution import class_cache
 
 from harness.crowding import bundles, is_out_of_memory, next_crowding
 from harness.ledger import Ledger
@@ -190,6 +191,7 @@ def _run_once(
     watch: tune.Callback,
 ) -> dict[str, BaseException]:
     """Run each of these jobs as a trial; return the name and the error of those that failed."""
+    _keep_credentials_here()
     tuner = Tuner(
         tune.with_resources(
             trainable,
@@ -229,6 +231,15 @@ def _run_once(
         if result.error is not None and result.config:
             failed[result.config["trial"]["name"]] = result.error
     return failed
+
+
+def _keep_credentials_here() -> None:
+    """Keep the driver's credentials out of what Tune tells each trial's process to have.
+
+    Ray writes that into its logs, and shows it. A host has credentials of its own.
+    """
+    passed_on = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {n for n in passed_on if not n.startswith("AWS_")}
 
 
 def _trial_name(trial: Any) -> str:

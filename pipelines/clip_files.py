@@ -102,7 +102,9 @@ class ClipFiles:
                     continue
                 os.utime(copy)
                 yield copy
-                return
+            # Workers that fetched at one time had each made room for one.
+            self._make_room(0)
+            return
 
     def _fetch(self, source: UPath, copy: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", delete=False) as file:

@@ -25,7 +25,7 @@ DRIVER = "python -m harness.loso"
 KILLS = {
     # What -> words of its command line, how that begins, on the workers alone, within seconds.
     "a decode child": (("sandbox_child",), "", False, 4.0),
-    "a Data worker": ((), "ray::Map", False, 4.0),
+    "a Data worker": (("ClipWorker",), "ray::Map", False, 4.0),
     "a trial": ((), "ray::ImplicitFunc", False, 6.0),
     "a raylet": ((RAYLET,), "", True, 25.0),
     "the driver": ((), DRIVER, False, 25.0),

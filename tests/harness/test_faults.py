@@ -23,7 +23,7 @@ pytestmark = pytest.mark.long
 KILLS = {
     # What -> a word of its command line, within seconds of the first.
     "a decode child": ("sandbox_child", 3.0),
-    "a Data worker": ("ray::Map", 3.0),
+    "a Data worker": ("ray::MapWorker(Map(ClipWorker", 3.0),
     "a trial": ("ray::ImplicitFunc", 5.0),
     "the driver": ("harness.loso", 20.0),
 }

@@ -154,6 +154,16 @@ def test_a_copy_in_use_is_never_removed_and_a_changed_clip_is_fetched_again(
         pass
 
 
+def test_what_is_fetched_at_one_time_is_within_bounds_when_none_of_it_is_in_use(
+    tmp_path: Path,
+) -> None:
+    clips = put_clips(2, 1000)
+    files = ClipFiles(tmp_path, limit_bytes=1500)
+    with files.local(clips[0].path), files.local(clips[1].path):
+        assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_an_object_is_known_by_what_its_store_says_of_its_content() -> None:
     clips = put_clips(3, 10)
     root = str(bucket("corpus"))
