@@ -13,13 +13,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from benchmarks.feature_corpus import Geometry, clips_of, write_feature_corpus
 from benchmarks.measured_process import measure
-from benchmarks.nap import DURATIONS, nap
+from benchmarks.nap import DURATIONS, nap, naps_in
 from benchmarks.tune_splits import run_splits
 from harness.plan import Plan
 from harness.plan_file import read_plan, write_plan
@@ -29,8 +30,8 @@ from pipelines.config import PipelineConfig, compose_config, resolve
 from pipelines.session import ray_session
 
 SPLITS = 42
-FEW, MORE = 2, 6
-"""Splits of the runs from which the terms are read."""
+FEW, MORE = 2, 10
+"""Rounds of splits in the runs from which the terms are read."""
 MOST_ERROR = 0.15
 CORPUS = (f"corpus.subjects={SPLITS}", "corpus.takes=1")
 STUDY = (
@@ -43,6 +44,8 @@ STUDY = (
     "tracking.enabled=false",
 )
 LOGICAL = (4, 8, 16, 32, 64)
+MANY = 8
+"""More workers than this replay each split four times: else many would have one or none."""
 SHORTEST_S = 2.0
 """Of the replayed splits, on average: those of the demo would be shorter than any real one."""
 
@@ -73,71 +76,85 @@ class Run:
 
 
 def run() -> dict[str, Any]:
-    """Read the terms from short runs on one worker, predict 42 splits on one and two, run them."""
+    """Read the terms from short runs, predict 42 splits on one and two workers, and run them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command(CORPUS, folder, module="pipelines.preprocess")
-        # One that only plans: its splits are those of all runs.
-        whole = study(folder, "whole", 1)
-        plan = read_plan(folder / "runs" / "whole" / "plan.json")
-        few, more = (part(folder, plan, count) for count in (FEW, MORE))
-        rest = study(folder, "whole", 1, again=True)
-        terms = terms_of(few, more, rest)
-        two = study(folder, "two", 2)
+        study(folder, "plan", 2, "training.audio_epochs=1", "training.visual_epochs=1")
+        plan = read_plan(folder / "runs" / "plan" / "plan.json")
+        measured = {workers: measured_on(workers, plan, folder) for workers in (1, 2)}
         same = {
-            (folder / "runs" / told / "predictions.parquet").read_bytes()
-            for told in ("whole", "two")
+            (folder / "runs" / f"whole-{workers}" / "predictions.parquet").read_bytes()
+            for workers in measured
         }
     rows: list[dict[str, Any]] = []
-    for workers, measured in ((1, whole), (2, two)):
+    for workers, (terms, whole) in measured.items():
         predicted = terms.seconds(SPLITS, workers)
         rows.append(
             {
                 "workers": workers,
+                "terms": {name: round(value, 3) for name, value in vars(terms).items()},
                 "predicted_seconds": round(predicted, 1),
-                "measured_seconds": round(measured.seconds, 1),
-                "error": round(predicted / measured.seconds - 1, 4),
-                "stages": {stage: round(took, 1) for stage, took in measured.stages.items()},
+                "measured_seconds": round(whole.seconds, 1),
+                "error": round(predicted / whole.seconds - 1, 4),
+                "stages": {stage: round(took, 1) for stage, took in whole.stages.items()},
             }
         )
+    problems = [] if len(same) == 1 else ["predictions on one and on two workers"]
     return {
         "work": f"python -m harness.loso on {SPLITS} people of 6 clips, shards made before, "
         "features not: a frozen trunk, 12+12+12 epochs",
-        "terms": {name: round(value, 3) for name, value in vars(terms).items()},
-        "terms_from": f"runs of {FEW} and {MORE} of the splits on one worker, and the whole given "
-        "again when all of it was done",
+        "terms_from": f"runs of {FEW} and {MORE} rounds of splits on as many workers, before and "
+        "after the whole, and the whole given again when all of it was done",
         "rows": rows,
-        "equal": len(same) == 1,
         "within_15_percent": all(abs(row["error"]) <= MOST_ERROR for row in rows),
-        "simulation": simulated(whole.splits),
+        "simulation": simulated(measured[1][1].splits),
+        "problems": problems,
     }
 
 
-def terms_of(few: Run, more: Run, rest: Run) -> Terms:
-    """Tell the terms apart: a split's from how the runs differ, the start from what is left."""
-    each = (more.stages["train"] - few.stages["train"]) / (MORE - FEW)
-    split = statistics.median(more.splits.values())
-    before_the_first = few.stages["train"] - FEW * each
-    return Terms(
-        start=rest.seconds + before_the_first,
-        features=more.stages["features"],
+def measured_on(workers: int, plan: Plan, folder: Path) -> tuple[Terms, Run]:
+    """Return the terms on so many workers, without the whole, and the whole.
+
+    Workers of one machine share its memory and caches: beside another one a split takes longer.
+    """
+    few, more, whole, more_again, few_again, rest = (
+        part(folder, plan, FEW * workers, workers, fresh=True),
+        part(folder, plan, MORE * workers, workers),
+        study(folder, f"whole-{workers}", workers, fresh=True),
+        part(folder, plan, MORE * workers, workers, again="-again"),
+        part(folder, plan, FEW * workers, workers, again="-again"),
+        study(folder, f"whole-{workers}", workers),
+    )
+    short = statistics.mean(run.stages["train"] for run in (few, few_again))
+    long = statistics.mean(run.stages["train"] for run in (more, more_again))
+    each = (long - short) / (MORE - FEW)
+    split = statistics.mean([*more.splits.values(), *more_again.splits.values()])
+    terms = Terms(
+        # What comes before the first split is done once, too.
+        start=rest.seconds + short - FEW * each,
+        features=few.stages["features"] * workers,
         split=split,
         overhead=each - split,
     )
+    return terms, whole
 
 
-def part(folder: Path, plan: Plan, count: int) -> Run:
+def part(
+    folder: Path, plan: Plan, count: int, workers: int, *, fresh: bool = False, again: str = ""
+) -> Run:
     """Run some of the splits, spread over all of them."""
     step = len(plan.splits) // count
     chosen = replace(plan, splits=tuple(plan.splits[::step][:count]))
     path = folder / f"plan-{count}.json"
     write_plan(path, chosen)
-    return study(folder, f"part-{count}", 1, f"protocol.plan={path}")
+    name = f"part-{workers}-{count}{again}"
+    return study(folder, name, workers, f"protocol.plan={path}", fresh=fresh)
 
 
-def study(folder: Path, name: str, workers: int, *more: str, again: bool = False) -> Run:
-    """Run a study whose features are not there, or one that is done already."""
-    if not again:
+def study(folder: Path, name: str, workers: int, *more: str, fresh: bool = False) -> Run:
+    """Run a study; a fresh one has to make its features."""
+    if fresh:
         shutil.rmtree(folder / "data" / "features", ignore_errors=True)
     seconds, told = command([*STUDY, *more, f"name={name}", f"cluster.cpus={workers}"], folder)
     splits = {}
@@ -164,7 +181,7 @@ def simulated(durations: dict[str, float]) -> list[dict[str, Any]]:
 
 
 def replay(durations: Sequence[float], workers: int) -> dict[str, Any]:
-    """Run four times 42 splits that sleep, scheduled as those of a study are."""
+    """Run 42 splits that sleep, or four times as many, scheduled as those of a study are."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shards, places = write_feature_corpus(
@@ -176,7 +193,9 @@ def replay(durations: Sequence[float], workers: int) -> dict[str, Any]:
             [f"cluster.cpus={workers}", f"paths.runs={folder}", "training.trunk=frozen"],
         )
         resolve(config)
-        plan = plan_splits(clips_of(shards.usable), {}, ProtocolConfig(seeds=4), seed=0)
+        plan = plan_splits(
+            clips_of(shards.usable), {}, ProtocolConfig(seeds=4 if workers > MANY else 1), seed=0
+        )
         seconds = {
             split.split_id: durations[number % len(durations)]
             for number, split in enumerate(plan.splits)
@@ -196,15 +215,32 @@ def replay(durations: Sequence[float], workers: int) -> dict[str, Any]:
                 study_digest="nap",
             )
             took = time.perf_counter() - started
+        naps = naps_in(folder)
     least = shortest(list(seconds.values()), workers)
     return {
         "workers": workers,
         "splits": len(plan.splits),
         "ideal_seconds": round(least, 1),
         "measured_seconds": round(took, 1),
-        "efficiency": round(least / took, 3),
         "seconds_start_of_ray": round(started - begun, 1),
+        "processes": len(naps),
+        "seconds_until_the_last_process_works": round(_spread(naps), 1),
+        "handover_seconds_median": round(statistics.median(_handovers(naps)), 3),
+        "handover_seconds_worst": round(max(_handovers(naps)), 3),
     }
+
+
+def _spread(naps: Sequence[Sequence[tuple[float, float]]]) -> float:
+    """Return the time from the first nap of the first process to that of the last."""
+    firsts = [process[0][0] for process in naps]
+    return max(firsts) - min(firsts)
+
+
+def _handovers(naps: Sequence[Sequence[tuple[float, float]]]) -> list[float]:
+    """Return how long each process waited from one split to the next."""
+    return [later[0] - earlier[1] for process in naps for earlier, later in pairwise(process)] or [
+        0.0
+    ]
 
 
 def shortest(durations: Sequence[float], workers: int) -> float:

@@ -146,6 +146,11 @@ def resolve(config: PipelineConfig) -> None:
 
 def make_paths_absolute(config: PipelineConfig) -> None:
     """Let every process find what the user named, whatever folder it works in."""
+    require(
+        "://" not in config.paths.runs,
+        f"paths.runs ({config.paths.runs}) is an address, and must be a folder that every host "
+        "sees; paths.data and corpus.root may lie in an object store",
+    )
     for group, holder, name in (
         ("paths", config.paths, "data"),
         ("paths", config.paths, "runs"),

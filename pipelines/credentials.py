@@ -26,8 +26,16 @@ def has_credential(text: str) -> bool:
 
 
 def without_credentials(text: str) -> str:
-    """Return a text with `***` for who its addresses name before the host."""
-    return _USER.sub(r"\1***@", text)
+    """Return a text with `***` for who its addresses name before the host, and for what is secret."""
+    hidden, left = _USER.sub(r"\1***@", text), ""
+    # Of several in one address, the first is replaced each time.
+    while hidden != left:
+        left, hidden = hidden, _SECRET_QUERY.sub(_hide, hidden)
+    return hidden
+
+
+def _hide(found: re.Match[str]) -> str:
+    return f"{found[1]}***"
 
 
 def refuse_credential(name: str, value: str) -> None:

@@ -8,7 +8,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ _QUIET = {
 }
 
 CONNECT_SECONDS = 10
+ASK_SECONDS = 2.0
+LOCAL = "local"
 
 
 @dataclass
@@ -37,7 +39,8 @@ class ClusterConfig:
     """Where to run, and what one trial takes."""
 
     address: str | None = None
-    """Of a running Ray cluster; unset: the cluster of this node if there is one, else our own."""
+    """Of a running Ray cluster; unset: the cluster of this node if there is one, else our own;
+    local: our own even so."""
     cpus: int | None = None
     """CPUs of a local Ray; unset: all."""
     trial_cpus: int = 1
@@ -87,6 +90,8 @@ class Place:
     local: bool
     cpus: int
     gpus: float
+    largest: int = 0
+    """CPUs of the node that has most of them."""
 
     def __str__(self) -> str:
         where = "a local Ray" if self.local else f"the Ray cluster at {self.address}"
@@ -113,6 +118,8 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
     address = config.address or os.environ.get("RAY_ADDRESS") or "auto"
     if address == "auto":
         address = _cluster_of_this_node() or ""
+    elif address == LOCAL:
+        address = ""
     else:
         _check_form(address)
         _check_answers(address)
@@ -137,6 +144,7 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
             local=not address,
             cpus=int(resources.get("CPU", 0)),
             gpus=float(resources.get("GPU", 0)),
+            largest=largest_node_cpus(),
         )
 
 
@@ -164,11 +172,12 @@ def _on_loopback() -> Iterator[None]:
 
 def _join(address: str, options: dict[str, Any]) -> None:
     import ray
+    from ray.exceptions import RayError
 
     bring_token()
     try:
         ray.init(address=address, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
         raise _no_cluster(address, error) from error
 
 
@@ -178,9 +187,13 @@ def bring_token() -> None:
     Once there is one, which Ray makes for its first local session, `ray start` asks for it; but
     whoever joins is not taken to have it. A cluster that asks for none does not mind.
     """
-    from ray._private.authentication import authentication_token_setup
+    from ray._private.authentication import authentication_token_setup as setup
 
-    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    if setup.AUTH_MODE_ENV_VAR in os.environ:
+        return
+    if setup.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
+        # Ray's own function says so on stderr, each time.
+        setup._enable_token_auth()
 
 
 def _cluster_of_this_node() -> str | None:
@@ -201,25 +214,38 @@ def _check_form(address: str) -> None:
     host, _, port = address.rpartition(":")
     require(
         bool(host) and port.isdigit() and "/" not in address,
-        f"cluster.address ({address}) must be host:port of a running Ray cluster, or auto for that "
-        "of this node",
+        f"cluster.address ({address}) must be host:port of a running Ray cluster, auto for that of "
+        "this node, or local for a Ray of its own",
     )
 
 
 def _check_answers(address: str) -> None:
-    """Refuse an address where nobody listens now: Ray itself would try for minutes."""
+    """Refuse an address where nobody listens now, or what is no Ray: Ray would try for ever."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+        place = (host.strip("[]"), int(port))
+        with socket.create_connection(place, timeout=CONNECT_SECONDS) as connection:
+            # A web server, such as the job server of a cluster, answers this; Ray says something
+            # else, or nothing.
+            connection.settimeout(ASK_SECONDS)
+            connection.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
+            answer = b""
+            with suppress(OSError):
+                answer = connection.recv(5)
     except OSError as error:
         raise _no_cluster(address, error) from error
+    require(
+        answer != b"HTTP/",
+        f"cluster.address ({address}) is that of a web server: for the job server of a cluster "
+        f"write RAY_ADDRESS=http://{address}, to join it the port of its head, 6379",
+    )
 
 
 def _no_cluster(address: str, error: Exception) -> UsageError:
     return UsageError(
         f"no Ray cluster answers at cluster.address ({address}): start it, correct the address, "
-        "have its token in ~/.ray/auth_token where it wants one, or unset cluster.address and "
-        f"RAY_ADDRESS to run on this machine ({error})"
+        "have its token in ~/.ray/auth_token where it wants one, or set cluster.address=local to "
+        f"run on this machine ({' '.join(str(error).split())[:200]})"
     )
 
 
@@ -240,6 +266,12 @@ def check_trial_fits(config: ClusterConfig, place: Place, say: Callable[[str], N
                 f"the cluster has {place.gpus:g} GPUs now, and a trial takes {config.trial_gpus:g} "
                 "(cluster.trial_gpus): it waits until the cluster adds a host that has them"
             )
+        for name in ("trial_cpus", "extract_cpus"):
+            if (wanted := getattr(config, name)) > max(1, place.largest):
+                say(
+                    f"no host of the cluster has the {wanted} CPUs of cluster.{name} now, the "
+                    f"largest has {place.largest}: what needs them waits until one is added"
+                )
         return
     require(
         config.trial_cpus <= place.cpus,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import re
@@ -19,8 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
+from pipelines.credentials import refuse_credential
 from pipelines.errors import UsageError, require
 from pipelines.marked_output import IN_JOB
 from pipelines.session import bring_token
@@ -37,6 +41,8 @@ LEFT_HERE = [
     *(".env", ".netrc", ".aws", ".ssh", ".ray", "*.pem"),
 ]
 """Of the working folder: what no job needs, what the hosts have elsewhere, and secrets."""
+LARGEST_MIB = 100
+"""Of a working folder, packed: as much as Ray's job server takes."""
 FAILED = 1
 
 
@@ -76,6 +82,7 @@ class JobClient:
         Raises:
             UsageError: no job server answers there, or it does not let this user in.
         """
+        refuse_credential(ADDRESS, address)
         self.address = address.rstrip("/")
         self._require_answer()
         from ray.exceptions import RayError
@@ -98,7 +105,13 @@ class JobClient:
         }
         try:
             return str(self._client.submit_job(entrypoint=command, runtime_env=runtime))
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, OSError) as error:
+            require(
+                "413" not in str(error),
+                f"the working folder ({folder}) is larger than the {LARGEST_MIB} MiB that go along "
+                "with a job: submit it from another folder, or move what is large into one of "
+                f"those that stay: {', '.join(LEFT_HERE[:4])}",
+            )
             raise self._refused(error) from error
 
     def require_job(self, job: str) -> None:
@@ -160,6 +173,16 @@ class JobClient:
             port = parts.port or (443 if parts.scheme == "https" else 80)
             require(bool(parts.hostname), f"{ADDRESS} ({self.address}) names no host")
             socket.create_connection((str(parts.hostname), port), CONNECT_SECONDS).close()
+            with urlopen(f"{self.address}/api/version", timeout=CONNECT_SECONDS) as answer:
+                told = json.loads(answer.read())
+            require(
+                isinstance(told, dict) and "ray_version" in told,
+                f"what answers at {ADDRESS} ({self.address}) is no job server of Ray",
+            )
+        except HTTPError as error:
+            # Whether the token is the right one is asked next, with it.
+            if error.code not in (401, 403):
+                raise self._refused(error) from error
         except (OSError, ValueError) as error:
             raise self._refused(error) from error
 

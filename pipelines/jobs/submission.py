@@ -74,8 +74,13 @@ def follow_job(client: JobClient, job: str, reporter: Reporter) -> int:
 
 def _interrupted(client: JobClient, job: str) -> int:
     if _asked_to_stop():
-        client.stop(job)
-        _say(f"job {job} is stopped: run the same command again to go on from there")
+        try:
+            client.stop(job)
+        except Exception as error:  # whatever breaks between here and there
+            hint = follow_hint(job, client.address)
+            _say(f"job {job} could not be stopped ({type(error).__name__}); to follow it: {hint}")
+        else:
+            _say(f"job {job} is stopped: run the same command again to go on from there")
     else:
         _say(f"job {job} goes on; to follow it: {follow_hint(job, client.address)}")
     return INTERRUPTED

@@ -53,6 +53,7 @@ def test_nothing_listens_to_the_world_and_no_secret_is_written_down(path: Path) 
     assert "--dashboard-host=127.0.0.1" in told
     assert "mlflow server --host 127.0.0.1" in told
     assert "RAY_AUTH_MODE=token" in told
+    assert told.count("ray start") == told.count("RAY_enable_metrics_collection=0 ray start")
     # AWS's key ids and secrets, tokens, passwords.
     assert not re.search(r"AKIA[0-9A-Z]{16}|[A-Za-z0-9/+]{40}\b|(?i:password|secret)\s*[:=]", told)
 

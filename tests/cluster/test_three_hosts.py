@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import re
+import urllib.error
+import urllib.request
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +52,17 @@ def listening(host: Host) -> set[tuple[str, int, str]]:
     return found
 
 
+def answer_to_a_stranger(host: Host, port: int) -> int | None:
+    """Return how a web server there answers without a token; None where there is none."""
+    try:
+        with urllib.request.urlopen(f"http://{host.address}:{port}/metrics", timeout=3) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except (OSError, http.client.HTTPException):
+        return None
+
+
 def test_ray_and_ssh_alone_listen_to_the_hosts_and_ray_wants_the_token(cluster: Cluster) -> None:
     for host in cluster.hosts:
         everyone = {
@@ -60,6 +74,9 @@ def test_ray_and_ssh_alone_listen_to_the_hosts_and_ray_wants_the_token(cluster: 
         others = {each for each in everyone if not each[1].startswith(("sshd", "ray", "gcs"))}
         # What Ray calls its client's server, on the head.
         assert others <= {(10001, "python")}, host.name
+        # None of them tells anything to who has no token: metrics, for example.
+        told = {each: answer_to_a_stranger(host, each[0]) for each in everyone}
+        assert 200 not in told.values(), (host.name, told)
     # The dashboard with its job server, and MLflow: brought by ssh to whoever has the key.
     here = {(address, port) for address, port, _ in listening(cluster.head)}
     assert {("127.0.0.1", 8265), ("127.0.0.1", 5000)} <= here

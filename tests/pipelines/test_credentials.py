@@ -52,3 +52,7 @@ def test_who_stands_before_the_host_is_shown_as_stars() -> None:
     assert without_credentials(told) == (
         "request to https://***@a.org:5000/api and mysql://***@b failed, mail c@d.org"
     )
+    told = "postgresql://db/m?user=me&password=word&sslkey=k and http://a/?page=2&access_token=t"
+    assert without_credentials(told) == (
+        "postgresql://db/m?user=me&password=***&sslkey=*** and http://a/?page=2&access_token=***"
+    )

@@ -28,9 +28,17 @@ def test_a_local_ray_never_grows(config: ClusterConfig, refused: str) -> None:
 @pytest.mark.parametrize(("gpus", "waits"), [(0, True), (1, False)])
 def test_a_cluster_without_a_gpu_is_said_to_be_waited_for(gpus: int, waits: bool) -> None:
     said: list[str] = []
-    place = Place(address="10.0.0.1:6379", local=False, cpus=0, gpus=gpus)
+    place = Place(address="10.0.0.1:6379", local=False, cpus=0, gpus=gpus, largest=0)
     check_trial_fits(ClusterConfig(trial_gpus=1), place, said.append)
     assert said == [
         "the cluster has 0 GPUs now, and a trial takes 1 (cluster.trial_gpus): it waits until the "
         "cluster adds a host that has them"
     ] * int(waits)
+
+
+def test_a_trial_larger_than_any_host_is_said_to_wait() -> None:
+    said: list[str] = []
+    place = Place(address="10.0.0.1:6379", local=False, cpus=8, gpus=0, largest=4)
+    check_trial_fits(ClusterConfig(trial_cpus=4, extract_cpus=5), place, said.append)
+    (line,) = said
+    assert line.startswith("no host of the cluster has the 5 CPUs of cluster.extract_cpus now, ")
