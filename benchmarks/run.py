@@ -49,6 +49,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "preprocessing_region": preprocessing.region_of_interest,
     "preprocessing_steps": preprocessing.steps,
     "scaling": scaling.run,
+    "scheduler": scaling.simulate,
     "study_memory": study_memory.run,
     "vad": vad.run,
 }

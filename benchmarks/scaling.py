@@ -43,6 +43,7 @@ STUDY = (
     "training.fusion_epochs=12",
     "tracking.enabled=false",
 )
+MEASURED = Path(__file__).with_name("results") / "scaling.json"
 LOGICAL = (4, 8, 16, 32, 64)
 MANY = 8
 """More workers than this replay each split four times: else many would have one or none."""
@@ -108,7 +109,7 @@ def run() -> dict[str, Any]:
         "after the whole, and the whole given again when all of it was done",
         "rows": rows,
         "within_15_percent": all(abs(row["error"]) <= MOST_ERROR for row in rows),
-        "simulation": simulated(measured[1][1].splits),
+        "split_seconds": sorted(round(took, 3) for took in measured[1][1].splits.values()),
         "problems": problems,
     }
 
@@ -173,11 +174,16 @@ def command(
     return measured.seconds, json.loads(measured.stdout)
 
 
-def simulated(durations: dict[str, float]) -> list[dict[str, Any]]:
-    """Replay measured durations as sleeps on many workers that are not there."""
-    longer = max(1.0, SHORTEST_S / statistics.mean(durations.values()))
-    replayed = [seconds * longer for seconds in durations.values()]
-    return [replay(replayed, workers) for workers in LOGICAL]
+def simulate() -> dict[str, Any]:
+    """Replay the splits' durations that were measured as sleeps on workers that are not there."""
+    measured: list[float] = json.loads(MEASURED.read_text())["split_seconds"]
+    longer = max(1.0, SHORTEST_S / statistics.mean(measured))
+    replayed = [seconds * longer for seconds in measured]
+    return {
+        "work": "a simulation: splits that sleep as long as those of scaling.json took, on logical "
+        "workers of one machine",
+        "simulation": [replay(replayed, workers) for workers in LOGICAL],
+    }
 
 
 def replay(durations: Sequence[float], workers: int) -> dict[str, Any]:

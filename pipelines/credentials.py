@@ -13,7 +13,8 @@ from pipelines.errors import require
 _USER = re.compile(r"(\w+://)[^\s/@]+@")
 _SECRET_USER = re.compile(r"https?://[^\s/@]+@|\w+://[^\s/@]*:[^\s/@]*@")
 _SECRET_QUERY = re.compile(
-    r"://\S*[?&][\w-]*(?:key|token|secret|sig|signature|passw(?:or)?d)=", re.I
+    r"(://\S*?[?&][\w-]*(?:key|token|secret|sig|signature|passw(?:or)?d)=)((?!\*\*\*)[^&\s]+)",
+    re.IGNORECASE,
 )
 
 
@@ -26,7 +27,7 @@ def has_credential(text: str) -> bool:
 
 
 def without_credentials(text: str) -> str:
-    """Return a text with `***` for who its addresses name before the host, and for what is secret."""
+    """Return a text with `***` in its addresses for who stands before the host, and for secrets."""
     hidden, left = _USER.sub(r"\1***@", text), ""
     # Of several in one address, the first is replaced each time.
     while hidden != left:

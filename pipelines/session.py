@@ -188,10 +188,11 @@ def bring_token() -> None:
     whoever joins is not taken to have it. A cluster that asks for none does not mind.
     """
     from ray._private.authentication import authentication_token_setup as setup
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
     if setup.AUTH_MODE_ENV_VAR in os.environ:
         return
-    if setup.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
+    if AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
         # Ray's own function says so on stderr, each time.
         setup._enable_token_auth()
 

@@ -75,8 +75,8 @@ def test_ray_and_ssh_alone_listen_to_the_hosts_and_ray_wants_the_token(cluster: 
         # What Ray calls its client's server, on the head.
         assert others <= {(10001, "python")}, host.name
         # None of them tells anything to who has no token: metrics, for example.
-        told = {each: answer_to_a_stranger(host, each[0]) for each in everyone}
-        assert 200 not in told.values(), (host.name, told)
+        answers = {each: answer_to_a_stranger(host, each[0]) for each in everyone}
+        assert 200 not in answers.values(), (host.name, answers)
     # The dashboard with its job server, and MLflow: brought by ssh to whoever has the key.
     here = {(address, port) for address, port, _ in listening(cluster.head)}
     assert {("127.0.0.1", 8265), ("127.0.0.1", 5000)} <= here

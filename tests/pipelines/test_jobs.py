@@ -11,17 +11,22 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import SMALL, ForkedCommands, Result, clean_environment, run_module
 from planted_secrets import MARK, SECRETS, files_with
+
+from pipelines.errors import UsageError
+from pipelines.jobs.client import JobClient
 
 TINY = ("corpus.subjects=2", "corpus.takes=1")
 PATIENCE_S = 180
@@ -196,6 +201,58 @@ def test_an_address_that_does_not_answer_is_no_local_run(tmp_path: Path) -> None
     assert told.status == 2
     assert f"no job server answers at RAY_ADDRESS ({address})" in told.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_without_http_is_no_cluster_to_join(cluster: Cluster) -> None:
+    address = cluster.address.removeprefix("http://")
+    told = cluster.submit("harness.loso", RAY_ADDRESS=address)
+    assert (told.status, told.stdout) == (2, "")
+    assert f"cluster.address ({address}) is that of a web server" in told.stderr
+    assert f"write RAY_ADDRESS=http://{address}" in told.stderr
+
+
+@pytest.mark.parametrize("answer", ["none", "error", "page", "other"])
+def test_what_answers_but_is_no_job_server_is_told_in_a_line(
+    answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.jobs.client.CONNECT_SECONDS", 0.5)
+    body = {"page": b"<html>", "other": b'{"version": 1}'}.get(answer, b"")
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if answer == "none":
+                time.sleep(2)
+            self.send_response(500 if answer == "error" else 200)
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(UsageError, match=rf"job server.*RAY_ADDRESS \({address}\)|{address}"):
+            JobClient(address)
+        server.shutdown()
+
+
+def test_a_password_in_the_address_of_a_job_server_is_refused(tmp_path: Path) -> None:
+    told = run_module("harness.loso", cwd=tmp_path, RAY_ADDRESS=f"http://me:{MARK}@127.0.0.1:1")
+    assert (told.status, told.stdout) == (2, "")
+    assert told.stderr.startswith("error: RAY_ADDRESS carries a password or a key")
+    assert MARK not in told.stderr
+
+
+@pytest.mark.long
+def test_a_working_folder_that_is_too_large_is_told_as_that(cluster: Cluster) -> None:
+    large = cluster.laptop / "large.bin"
+    large.write_bytes(os.urandom(150 * 2**20))
+    told = cluster.submit("pipelines.preprocess", *TINY)
+    large.unlink()
+    assert (told.status, told.stdout) == (2, "")
+    assert f"the working folder ({cluster.laptop}) is larger than the 100 MiB" in told.stderr
 
 
 @pytest.mark.parametrize(
