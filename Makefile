@@ -19,11 +19,14 @@ test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not long and not cluster"
 
 # What the long tests found, not only that they passed, is in benchmarks/results/long_tests.txt.
+# Each fault that is planted leaves a row.
+FAULTS_FILE := benchmarks/results/faults.jsonl
 test-long: test
-	set -o pipefail; $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "long and not cluster" -rP \
-		--no-header -q | grep -v -e "^\[gw" -e "^bringing up" | tee benchmarks/results/long_tests.txt
-	rm -f benchmarks/results/faults.jsonl
-	CLUSTER_TESTS=cluster CLUSTER_LIMIT_S=5400 FAULTS_FILE=benchmarks/results/faults.jsonl \
+	rm -f $(FAULTS_FILE)
+	set -o pipefail; FAULTS_FILE=$(abspath $(FAULTS_FILE)) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup \
+		-m "long and not cluster" -rP --no-header -q | grep -v -e "^\[gw" -e "^bringing up" | \
+		tee benchmarks/results/long_tests.txt
+	CLUSTER_TESTS=cluster CLUSTER_LIMIT_S=5400 FAULTS_FILE=$(abspath $(FAULTS_FILE)) \
 		tests/cluster/run.sh $(BIN)/python
 
 # On three hosts, which are namespaces of this machine: `ray up`, a study from outside, faults.

@@ -11,7 +11,14 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from cluster_study import SPLITS, arguments, check_same, children_in_mlflow, run_to_the_end
+from cluster_study import (
+    SPLITS,
+    arguments,
+    check_same,
+    children_in_mlflow,
+    run_to_the_end,
+    watched,
+)
 from faults import Fault, Struck, killer
 from hosts import SHARED_AT
 from ray_up import Cluster, ended
@@ -64,6 +71,8 @@ def struck_by(cluster: Cluster, fault: Fault, name: str, undisturbed: Path, what
     assert fault.victim, f"{what} was never there to be struck"
     row.victim, row.after_s = fault.victim, fault.after_s
     if done.status != 0:
+        # All else ends by itself.
+        assert what == "the driver", done.stderr
         assert "Traceback" not in done.stderr
         _, again = run_to_the_end(cluster, name)
         row.ended = f"after the same command, {again} more"
@@ -125,7 +134,9 @@ def test_a_host_is_added_in_the_middle(whole: Cluster, undisturbed: Path) -> Non
 
     there, _ = killer(whole.hosts.all, (), DRIVER)
     fault = Fault(strike, there, 114, 10.0)
-    struck_by(whole, fault, "fault-114", undisturbed, "a host added in the middle")
+    with watched(whole, clips="ClipWorker", trials="ImplicitFunc") as seen:
+        struck_by(whole, fault, "fault-114", undisturbed, "a host added in the middle")
+    assert any(late.name in hosts for hosts in seen.hosts.values())
 
 
 def test_the_mlflow_server_is_killed(whole: Cluster, undisturbed: Path) -> None:

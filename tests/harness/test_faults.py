@@ -79,6 +79,7 @@ def test_a_process_is_killed(small_study: SmallStudy, tmp_path: Path, what: str,
     again = 0
     status = study.returncode
     while status != 0:
+        assert what == "the driver", said  # all else ends by itself
         again += 1
         assert again <= MOST_COMMANDS, said
         done = run_module("harness.loso", *small_study.arguments, cwd=tmp_path)
