@@ -37,8 +37,8 @@ from pipelines.storage import store_problem, sweep
 from pipelines.trunk_recipe import TrunkRecipe
 
 EXTRACT = "features"
-CLIPS_FOR_A_GPU, CLIPS_FOR_CPUS = 300, 30
-"""What is worth a host that must be started: about as long as that takes."""
+CLIPS_FOR_A_GPU = 300
+"""Worth a host with one that must be started: about as long as that takes."""
 
 
 class FeaturePlan:
@@ -210,7 +210,7 @@ def _extract(
         place,
         cpus=cluster.extract_cpus,
         gpus=cluster.trial_gpus,
-        share=CLIPS_FOR_A_GPU if cluster.trial_gpus else CLIPS_FOR_CPUS,
+        share=CLIPS_FOR_A_GPU if cluster.trial_gpus else PoolSize.share,
     )
     with reporter.stage(EXTRACT, len(rows)) as stage:
         answers = map_clips(
