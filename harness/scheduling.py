@@ -12,7 +12,7 @@ from ray import tune
 from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 from ray.tune.execution import class_cache
 
-from harness.crowding import bundles, is_out_of_memory, next_crowding
+from harness.crowding import Shortage, bundles, next_crowding, shortage
 from harness.ledger import Ledger
 from harness.plan import Split
 from harness.trial import Rung, Trial, trainable
@@ -20,7 +20,7 @@ from pipelines.clip_reading import ClipPlaces
 from pipelines.config import PipelineConfig
 from pipelines.errors import StoppedError
 from pipelines.model_files import ModelSettings
-from pipelines.session import largest_node_cpus
+from pipelines.session import hosts_now
 from pipelines.shards import ShardSet
 from pipelines.split_task import Row, SplitTask
 from pipelines.trunk_recipe import TrunkRecipe
@@ -127,7 +127,7 @@ def run_jobs(
     """Run each job as a trial of one Tune run, on reused actors; all splits end in the ledgers.
 
     Those that run out of memory are run once more, with half as many on a node, until one has a
-    node for itself.
+    node for itself; or a GPU, where it was a GPU's.
 
     Args:
         jobs: at least one; the resources of the first one's `cluster` are those of all.
@@ -152,21 +152,27 @@ def run_jobs(
             scratch / f"tune-{crowding}",
             _Watch(on_done, on_epochs),
         )
-        more = next_crowding(cluster, crowding, largest_node_cpus())
-        hungry = [job for job in left if job.name in failed and is_out_of_memory(failed[job.name])]
-        again = hungry if more is not None else []
+        short = {name: found for name, error in failed.items() if (found := shortage(error))}
+        hosts = hosts_now()
+        steps = {
+            found: more
+            for found in set(short.values())
+            if (more := next_crowding(cluster, crowding, hosts, found)) is not None
+        }
+        again = [job for job in left if short.get(job.name) in steps]
         for job in left:
             if job in again:
                 continue
-            job.enter_failure(_reason(failed.get(job.name), alone=job in hungry))
+            job.enter_failure(_reason(failed.get(job.name), short.get(job.name)))
             if job.name in failed:
                 on_done(job.name)
-        if more is not None and again:
+        if again:
+            crowding = max(steps.values())
             say(
                 f"{len(again)} of {len(left)} trials ran out of memory: they are tried again with "
-                f"the CPUs of {more} reserved for each, so that fewer share a node"
+                f"{_told(bundles(cluster, crowding))} reserved for each, so that fewer share a "
+                f"{' and a '.join(sorted(found.value for found in steps))}"
             )
-            crowding = more
         left = again
     shutil.rmtree(scratch, ignore_errors=True)
 
@@ -246,7 +252,13 @@ def _trial_name(trial: Any) -> str:
     return str(trial.config["trial"]["name"])
 
 
-def _reason(error: BaseException | None, *, alone: bool) -> str:
+def _told(reserved: list[dict[str, float]]) -> str:
+    """Return what is reserved in words."""
+    sums = {name: sum(told.get(name, 0) for told in reserved) for name in ("CPU", "GPU")}
+    return " and ".join(f"{some:g} {name}s" for name, some in sums.items() if some)
+
+
+def _reason(error: BaseException | None, short_of: Shortage | None) -> str:
     """Return why a trial failed, in a line: Ray wraps it in the traceback of the worker.
 
     A trial that Tune lost has no error: it must not be missed either.
@@ -255,11 +267,12 @@ def _reason(error: BaseException | None, *, alone: bool) -> str:
         return "the trial ended without a result"
     lines = [line for line in str(error).splitlines() if line.strip()]
     line = lines[-1].strip() if lines else type(error).__name__
-    if not alone:
+    if short_of is None:
         return line
+    held = " or less training.cache_mb" if short_of is Shortage.NODE else ""
     return (
-        "out of memory with a node to itself: it takes a node with more, a smaller "
-        f"model.lstm_hidden or less training.cache_mb ({line})"
+        f"out of memory with a {short_of.value} to itself: it takes a {short_of.value} with more, "
+        f"a smaller model.lstm_hidden{held} ({line})"
     )
 
 

@@ -60,6 +60,8 @@ def run_command(
         description=description,
         epilog="\n".join(["examples:", *(f"  {example}" for example in examples), "", shown]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        # Half an option would be one here, and none where it is looked for by name.
+        allow_abbrev=False,
     )
     extend(parser)
     parser.add_argument("overrides", nargs="*", metavar=operands[0], help=operands[1])

@@ -10,10 +10,18 @@ import re
 
 from pipelines.errors import require
 
-_USER = re.compile(r"(\w+://)[^\s/@]+@")
-_SECRET_USER = re.compile(r"https?://[^\s/@]+@|\w+://[^\s/@]*:[^\s/@]*@")
+# A password may hold slashes and at signs: it reaches to the last of these. What stands there like
+# a port is one, but in the address of a database, whose libraries would take it for a password.
+_PASSWORD = (
+    r"(?:(?:postgres\w*|mysql|mariadb|mssql|oracle)(?:\+\w+)?://[^\s/@:\"']*:[^\s\"']*@"
+    r"|\w+://[^\s/@:\"']*:(?!\d+(?:[/?#]|$))[^\s\"']*@)"
+)
+_NAME = r"://[^\s/@\"']+@"
+_USER = re.compile(rf"{_PASSWORD}|\w+{_NAME}")
+_SECRET_USER = re.compile(rf"{_PASSWORD}|https?{_NAME}")
 _SECRET_QUERY = re.compile(
-    r"(://\S*?[?&][\w-]*(?:key|token|secret|sig|signature|passw(?:or)?d)=)((?!\*\*\*)[^&\s]+)",
+    r"(://\S*?[?&][\w-]*(?:key|token|secret|sig|signature|passw(?:or)?d|pwd|auth)=)"
+    r"((?!\*\*\*)[^&\s]+)",
     re.IGNORECASE,
 )
 
@@ -28,7 +36,7 @@ def has_credential(text: str) -> bool:
 
 def without_credentials(text: str) -> str:
     """Return a text with `***` in its addresses for who stands before the host, and for secrets."""
-    hidden, left = _USER.sub(r"\1***@", text), ""
+    hidden, left = _USER.sub(lambda user: f"{user[0].partition('://')[0]}://***@", text), ""
     # Of several in one address, the first is replaced each time.
     while hidden != left:
         left, hidden = hidden, _SECRET_QUERY.sub(_hide, hidden)

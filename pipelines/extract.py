@@ -119,19 +119,21 @@ class FeatureWorker:
         self._trunk: FrozenTrunk | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the clip's id, and a problem if there was one."""
-        answer = {"clip_id": row["clip_id"], "problem": ""}
+        """Return the clip's id, and what is wrong with the request or what stopped the work."""
+        refused, stopped = "", ""
         try:
             for kind in row["kinds"].split(","):
                 self._extract(kind, row["clip_id"], row["key"])
-        except (UsageError, FloatingPointError, MemoryError, OSError) as error:
-            answer["problem"] = str(error)
+        except (UsageError, FloatingPointError) as error:
+            refused = str(error)
+        except MemoryError as error:
+            stopped = str(error) or "a process ran out of memory"
         except Exception as error:
-            problem = store_problem(error)
+            problem = str(error) if isinstance(error, OSError) else store_problem(error)
             if problem is None:
                 raise
-            answer["problem"] = problem
-        return answer
+            stopped = problem
+        return {"clip_id": row["clip_id"], "refused": refused, "stopped": stopped}
 
     def _extract(self, kind: str, clip_id: str, key: str) -> None:
         if kind == FRAMES:
@@ -229,8 +231,14 @@ def _extract(
                     "that fewer run at once, and run the same command again: what is finished is "
                     "kept"
                 )
-            if problem := answer["problem"]:
-                raise UsageError(problem)
+            if refused := answer["refused"]:
+                raise UsageError(refused)
+            if stopped := answer["stopped"]:
+                raise StoppedError(
+                    f"features of {answer['clip_id']} can't be made in paths.data "
+                    f"({config.paths.data}): {stopped}; what is finished is kept: make room there, "
+                    "or mend what is wrong, and run the same command again"
+                )
             stage.advance()
 
 

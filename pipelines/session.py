@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -83,6 +83,22 @@ class ClusterConfig:
 
 
 @dataclass(frozen=True)
+class Host:
+    """What one node has."""
+
+    cpus: int
+    gpus: float = 0
+
+    def room(self, cpus: int, gpus: float) -> int:
+        """Return how many processes fit that take so much each; a GPU is shared in whole parts."""
+        fit = self.cpus // cpus
+        if gpus == 0:
+            return fit
+        parts = self.gpus / gpus if gpus >= 1 else int(self.gpus) * int(1 / gpus + 1e-9)
+        return min(fit, int(parts))
+
+
+@dataclass(frozen=True)
 class Place:
     """Where it runs, and with what."""
 
@@ -90,8 +106,8 @@ class Place:
     local: bool
     cpus: int
     gpus: float
-    largest: int = 0
-    """CPUs of the node that has most of them."""
+    hosts: Sequence[Host] = ()
+    """Of a cluster, those that are there now."""
 
     def __str__(self) -> str:
         where = "a local Ray" if self.local else f"the Ray cluster at {self.address}"
@@ -144,7 +160,7 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
             local=not address,
             cpus=int(resources.get("CPU", 0)),
             gpus=float(resources.get("GPU", 0)),
-            largest=largest_node_cpus(),
+            hosts=hosts_now(),
         )
 
 
@@ -262,16 +278,16 @@ def check_trial_fits(config: ClusterConfig, place: Place, say: Callable[[str], N
         UsageError: naming the setting.
     """
     if not place.local:
-        if config.trial_gpus > place.gpus:
-            say(
-                f"the cluster has {place.gpus:g} GPUs now, and a trial takes {config.trial_gpus:g} "
-                "(cluster.trial_gpus): it waits until the cluster adds a host that has them"
-            )
-        for name in ("trial_cpus", "extract_cpus"):
-            if (wanted := getattr(config, name)) > max(1, place.largest):
+        # One that is to come has a CPU at least.
+        hosts = (*place.hosts, Host(cpus=1))
+        gpus = config.trial_gpus
+        for what, setting in (("a trial", "trial_cpus"), ("making features", "extract_cpus")):
+            cpus: int = getattr(config, setting)
+            if not any(host.room(cpus, gpus) for host in hosts):
+                on_gpus = f" and the {gpus:g} GPUs of cluster.trial_gpus" if gpus else ""
                 say(
-                    f"no host of the cluster has the {wanted} CPUs of cluster.{name} now, the "
-                    f"largest has {place.largest}: what needs them waits until one is added"
+                    f"no host of the cluster has the {cpus} CPUs of cluster.{setting}{on_gpus} "
+                    f"now: {what} waits until one is added that has them"
                 )
         return
     require(
@@ -289,12 +305,16 @@ def check_trial_fits(config: ClusterConfig, place: Place, say: Callable[[str], N
     )
 
 
-def largest_node_cpus() -> int:
-    """Return the CPUs of the node that has most of them, of the Ray that is joined."""
+def hosts_now() -> tuple[Host, ...]:
+    """Return the nodes that are alive, of the Ray that is joined."""
     import ray
 
     nodes: list[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return max((int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]), default=0)
+    return tuple(
+        Host(int(node["Resources"].get("CPU", 0)), float(node["Resources"].get("GPU", 0)))
+        for node in nodes
+        if node["Alive"]
+    )
 
 
 def quiet_libraries() -> None:

@@ -6,6 +6,7 @@ is assumed of an object store: an object appears whole when it is put.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -29,6 +30,7 @@ Location = Path | UPath
 
 UNREADABLE = "unreadable"
 """Stands for the content of a file that can't be read."""
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _STORES = frozenset({"aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "adlfs", "s3fs"})
 
 
@@ -197,11 +199,14 @@ def claim(path: Path) -> IO[bytes] | None:
 
     Returns:
         None where another process holds it.
+
+    Raises:
+        UsageError: the file system has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a+b")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return None
@@ -210,11 +215,28 @@ def claim(path: Path) -> IO[bytes] | None:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Wait for the lock of other processes, and hold it for the block."""
+    """Wait for the lock of other processes, and hold it for the block.
+
+    Raises:
+        UsageError: the file system has no locks.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        _flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _flock(file: IO[bytes], how: int) -> None:
+    try:
+        fcntl.flock(file, how)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise UsageError(
+            f"{Path(file.name).parent} lies on a file system without locks ({error.strerror}), so "
+            "two commands could write to it at once: mount it with them (Lustre: -o flock; NFS: "
+            "version 4, or with lockd), or name another folder"
+        ) from error
 
 
 def write_text(path: Location, text: str) -> None:

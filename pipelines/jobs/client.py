@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from pipelines.credentials import refuse_credential
-from pipelines.errors import UsageError, require
+from pipelines.errors import StoppedError, UsageError, require
 from pipelines.marked_output import IN_JOB
 from pipelines.session import bring_token
 
@@ -37,7 +37,8 @@ LEFT_HERE = [
     *(".git", ".venv", "runs", "data", "__pycache__"),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache"),
     *("*.mp4", "*.avi", "*.mkv", "*.mov", "*.mpg", "*.flv"),
-    *(".env", ".netrc", ".aws", ".ssh", ".ray", "*.pem"),
+    *(".env", ".env.*", ".netrc", ".pgpass", ".git-credentials", ".aws", ".ssh", ".ray"),
+    *("*.pem", "*.key", "id_rsa", "id_ecdsa", "id_ed25519"),
 ]
 """Of the working folder: what no job needs, what the hosts have elsewhere, and secrets."""
 LARGEST_MIB = 100
@@ -96,7 +97,13 @@ class JobClient:
             raise self._refused(error) from error
 
     def submit(self, command: str, folder: Path, environment: Mapping[str, str]) -> str:
-        """Start a job with a folder of this machine as its working folder; return its id."""
+        """Start a job with a folder of this machine as its working folder; return its id.
+
+        Raises:
+            UsageError: the folder can't be packed or is too large, or the cluster refuses it.
+        """
+        from requests import RequestException
+
         runtime: dict[str, Any] = {
             "working_dir": str(folder),
             "excludes": LEFT_HERE,
@@ -104,14 +111,20 @@ class JobClient:
         }
         try:
             return str(self._client.submit_job(entrypoint=command, runtime_env=runtime))
-        except (RuntimeError, ValueError, OSError) as error:
+        # Those of the connection first: they are errors of files by their class.
+        except (RuntimeError, ConnectionError, RequestException) as error:
             require(
-                "413" not in str(error),
+                "status code 413" not in str(error),
                 f"the working folder ({folder}) is larger than the {LARGEST_MIB} MiB that go along "
                 "with a job: submit it from another folder, or move what is large into one of "
                 f"those that stay: {', '.join(LEFT_HERE[:4])}",
             )
             raise self._refused(error) from error
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"the working folder ({folder}) can't be packed to go along with the job: "
+                f"{' '.join(str(error).split())}; mend that, or submit it from another folder"
+            ) from error
 
     def require_job(self, job: str) -> None:
         """Refuse a job that is not there."""
@@ -131,7 +144,7 @@ class JobClient:
         A connection that breaks is made anew, and no line is passed twice.
 
         Raises:
-            UsageError: the cluster no longer answers.
+            StoppedError: the cluster no longer answers; the job goes on.
         """
         lines = _Lines(take)
         lost_since: float | None = None
@@ -141,17 +154,22 @@ class JobClient:
                 asyncio.run(self._tail(job, lines))
             try:
                 info = self._client.get_job_info(job)
+                # What was written between the last look and the end.
+                rest = self._client.get_job_logs(job) if info.status.is_terminal() else None
             except Exception as error:
                 lost_since = lost_since or time.monotonic()
                 if time.monotonic() - lost_since > LOST_SECONDS:
-                    raise self._refused(error) from error
+                    raise StoppedError(
+                        f"{self.address} has not answered for {LOST_SECONDS:g} s; job {job} goes "
+                        f"on without this connection: to follow it again, "
+                        f"{follow_hint(job, self.address)}"
+                    ) from error
                 time.sleep(1.0)
                 continue
             lost_since = None
-            if info.status.is_terminal():
-                # What was written between the last look and the end.
+            if rest is not None:
                 lines.begin()
-                lines.add(self._client.get_job_logs(job))
+                lines.add(rest)
                 lines.end()
                 return _end_of(info)
             time.sleep(0.2)

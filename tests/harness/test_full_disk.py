@@ -53,3 +53,28 @@ def test_a_disk_that_is_full_is_told_and_the_next_run_goes_on(
     for name in ("predictions.parquet", "segment_predictions.parquet"):
         whole = (small_study.folder / name).read_bytes()
         assert (small_disk / "runs" / "small" / name).read_bytes() == whole
+
+
+def test_a_disk_that_fills_up_while_features_are_made(
+    small_study: SmallStudy, tmp_path: Path, small_disk: Path
+) -> None:
+    cwd = copy_of(small_study, tmp_path, runs=False)
+    (cwd / "data" / "features").symlink_to(small_disk)
+    remount(small_disk, "size=300k")
+    arguments = (*small_study.arguments, "training.trunk=frozen", "tracking.enabled=false")
+    full = run_module("harness.loso", *arguments, cwd=cwd)
+    assert full.status == 1, full.stderr
+    last = full.stderr.splitlines()[-1]
+    assert re.match(r"error: features of \S+ can't be made in paths\.data \(", last), last
+    assert "No space left on device" in last
+    assert "run the same command again" in last
+    assert "Traceback" not in full.stderr
+    remount(small_disk, "size=100m")
+    runs = []
+    for features in ("here", "elsewhere"):
+        done = run_module("harness.loso", *arguments, cwd=cwd)
+        assert done.status == 0, done.stderr
+        runs.append((cwd / "runs" / "small" / "segment_predictions.parquet").read_bytes())
+        (cwd / "data" / "features").unlink()
+        (cwd / "runs").rename(cwd / features)
+    assert runs[0] == runs[1]

@@ -9,8 +9,8 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import SMALL, Result, SmallStudy, run_module
 
-from harness.crowding import bundles, is_out_of_memory, next_crowding
-from pipelines.session import ClusterConfig
+from harness.crowding import Shortage, bundles, next_crowding, shortage
+from pipelines.session import ClusterConfig, Host
 
 HUNGRY = "model=tiny_network:HungryBackbone"
 EATEN_MB = 3000
@@ -28,24 +28,71 @@ def test_the_process_keeps_its_cpus_and_fewer_fit_on_a_node() -> None:
     assert bundles(cluster(1, 1), 2) == [{"CPU": 1.0, "GPU": 1.0}, {"CPU": 1.0}]
 
 
-def test_half_as_many_each_time_until_a_trial_is_alone() -> None:
-    steps, crowding = [], 1
-    while (more := next_crowding(cluster(2, 0), crowding, 24)) is not None:
-        steps.append(crowding := more)
-    assert steps == [2, 4, 8, 12]
-    assert next_crowding(cluster(4, 0), 1, 4) is None
-    assert next_crowding(cluster(4, 0), 1, 0) is None
+@pytest.mark.parametrize(
+    ("each", "hosts", "counts"),
+    [
+        (cluster(2, 0), [Host(24)], [12, 6, 3, 1]),
+        (cluster(4, 0), [Host(4)], [1]),
+        (cluster(4, 0), [], [0]),
+        # Where CPUs abound a trial has to reserve many before one GPU fewer is used.
+        (cluster(1, 1), [Host(48, 4)], [4, 2, 1]),
+        (cluster(1, 0.5), [Host(48, 4)], [8, 4, 2, 1]),
+        # A host without a GPU is none on which a trial could wait to be alone.
+        (cluster(1, 1), [Host(16), Host(8, 1)], [1]),
+        (cluster(1, 1), [Host(16), Host(8, 2)], [2, 1]),
+    ],
+)
+def test_half_as_many_each_time_until_a_trial_is_alone(
+    each: ClusterConfig, hosts: list[Host], counts: list[int]
+) -> None:
+    """By Ray's own arithmetic: what is reserved fits so many times into a host."""
+
+    def together(crowding: int) -> int:
+        reserved = bundles(each, crowding)
+        cpus = sum(bundle.get("CPU", 0) for bundle in reserved)
+        gpus = sum(bundle.get("GPU", 0) for bundle in reserved)
+        return max(
+            (
+                min(int(host.cpus // cpus), int(host.gpus // gpus) if gpus else 1000)
+                for host in hosts
+            ),
+            default=0,
+        )
+
+    crowding: int | None = 1
+    found = []
+    while crowding is not None:
+        found.append(together(crowding))
+        crowding = next_crowding(each, crowding, hosts, Shortage.NODE)
+    assert found == counts
+
+
+def test_a_gpus_memory_is_shared_by_fewer_until_one_has_a_gpu_to_itself() -> None:
+    hosts = [Host(48, 4)]
+    found, crowding = [], next_crowding(cluster(1, 0.25), 1, hosts, Shortage.GPU)
+    while crowding is not None:
+        found.append(bundles(cluster(1, 0.25), crowding)[0]["GPU"])
+        crowding = next_crowding(cluster(1, 0.25), crowding, hosts, Shortage.GPU)
+    # Beside three quarters of a GPU none of them has room.
+    assert found == [0.5, 0.75]
+    # Whoever has it whole gains nothing by fewer on its host.
+    assert next_crowding(cluster(1, 1), 1, hosts, Shortage.GPU) is None
+    assert next_crowding(cluster(1, 0), 1, hosts, Shortage.GPU) is None
 
 
 def test_what_says_that_memory_is_short() -> None:
     class OutOfMemoryError(Exception):
         """As Ray and torch name theirs."""
 
-    assert is_out_of_memory(OutOfMemoryError("Task was killed"))
-    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
-    assert is_out_of_memory(RuntimeError("ray::train() ...\nMemoryError"))
-    assert not is_out_of_memory(RuntimeError("killed by SIGKILL by OOM killer, or it crashed"))
-    assert not is_out_of_memory(ValueError("memory"))
+    assert shortage(OutOfMemoryError("Task was killed")) is Shortage.NODE
+    on_cpu = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
+    assert shortage(on_cpu) is Shortage.NODE
+    assert shortage(RuntimeError("ray::train() ...\nMemoryError")) is Shortage.NODE
+    on_gpu = "CUDA out of memory. Tried to allocate 2 GiB"
+    assert shortage(OutOfMemoryError(on_gpu)) is Shortage.GPU
+    assert shortage(RuntimeError(f"ray::train()\ntorch.OutOfMemoryError: {on_gpu}")) is Shortage.GPU
+    assert shortage(RuntimeError("killed by SIGKILL by OOM killer, or it crashed")) is None
+    assert shortage(ValueError("memory")) is None
 
 
 @pytest.mark.long
@@ -73,7 +120,7 @@ def test_trials_that_run_out_of_memory_together_run_one_after_the_other(tmp_path
         RAY_memory_monitor_refresh_ms="50",
     )
     (warning,) = [line for line in short.stderr.splitlines() if "ran out of memory" in line]
-    assert "the CPUs of 2 reserved for each" in warning
+    assert "2 CPUs reserved for each, so that fewer share a node" in warning
     one, other = (tmp_path / "runs" / name for name in ("undisturbed", "short"))
     for name in ("predictions.parquet", "segment_predictions.parquet"):
         assert (one / name).read_bytes() == (other / name).read_bytes()

@@ -17,6 +17,11 @@ from pipelines.errors import UsageError
         "s3://id:key@bucket/data",
         "s3://bucket/data?access_key=1&secret_key=2",
         "https://store/clip.mp4?X-Amz-Signature=abc",
+        "postgresql://me:wo/rd@db/mlflow",
+        "postgresql://me:12/34@db/mlflow",
+        "mysql://me:w@rd@db/mlflow",
+        "http://me:wo/rd@127.0.0.1:5000",
+        "mssql://db/mlflow?user=me&pwd=word",
         "https://account.blob.core.windows.net/box?sv=2024&sig=abc",
     ],
 )
@@ -31,6 +36,7 @@ def test_a_secret_is_seen_and_refused(text: str) -> None:
     [
         "http://127.0.0.1:5000",
         "http://[::1]:5000/path?page=2",
+        "http://127.0.0.1:5000/me@home",
         "sftp://me@host/corpus",
         "s3://bucket/data",
         "s3://bucket/a@b:c",
@@ -52,6 +58,8 @@ def test_who_stands_before_the_host_is_shown_as_stars() -> None:
     assert without_credentials(told) == (
         "request to https://***@a.org:5000/api and mysql://***@b failed, mail c@d.org"
     )
+    told = "mysql+pymysql://me:w@r/d@db:3306/m and http://a:5000/b@c"
+    assert without_credentials(told) == "mysql+pymysql://***@db:3306/m and http://a:5000/b@c"
     told = "postgresql://db/m?user=me&password=word&sslkey=k and http://a/?page=2&access_token=t"
     assert without_credentials(told) == (
         "postgresql://db/m?user=me&password=***&sslkey=*** and http://a/?page=2&access_token=***"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from dataclasses import replace
@@ -86,7 +87,7 @@ def test_features_are_what_the_trunk_makes_of_each_unique_image(
     config = configured(tmp_path, f"training.trunk={trunk}", f"features.dtype={dtype}")
     plan = FeaturePlan(config)
     work = worker(plan, shards)
-    assert [work(row)["problem"] for row in ROWS] == ["", ""]
+    assert [(told["refused"], told["stopped"]) for told in map(work, ROWS)] == [("", "")] * 2
     trunk_itself, _ = plan.recipe.backbone()
     trunk_itself.eval()
     for clip_id in ("a", "b"):
@@ -126,7 +127,7 @@ def test_bfloat16_features_are_close_to_exact_ones(shards: ShardFolder, tmp_path
         overrides = [f"training.precision={precision}", f"features.dtype={dtype}"]
         plan = FeaturePlan(configured(tmp_path, *overrides))
         work = worker(plan, shards)
-        assert work(ROWS[0])["problem"] == ""
+        assert work(ROWS[0]) == {"clip_id": "a", "refused": "", "stopped": ""}
         return plan.folders[FRAMES].read("key-a").double()
 
     exact = features("float32", "float32")
@@ -182,7 +183,7 @@ def test_a_trunk_that_does_not_fit_on_the_device_is_no_feature_and_says_what_to_
         raise torch.OutOfMemoryError("planted")
 
     monkeypatch.setattr(work._frozen()._trunk, "forward", full)
-    problem = work(ROWS[0])["problem"]
+    problem = work(ROWS[0])["stopped"]
     assert re.search(r"16 images of 64x64 .* do not fit on cpu.*cluster\.trial_gpus", problem)
     assert plan.folders[AUDIO].held() == set()
 
@@ -206,7 +207,7 @@ def test_a_trunk_without_connected_layers_cannot_be_fine_tuned_there(tmp_path: P
 def test_other_weights_on_another_host_are_refused(shards: ShardFolder, tmp_path: Path) -> None:
     plan = FeaturePlan(configured(tmp_path))
     work = worker(plan, shards, recipe=replace(plan.recipe, seed=99))
-    assert "is another file on this host" in work(ROWS[0])["problem"]
+    assert "is another file on this host" in work(ROWS[0])["refused"]
     assert plan.folders[FRAMES].held() == set()
 
 
@@ -222,8 +223,32 @@ def test_features_that_are_not_finite_are_refused_by_the_clips_name(
     work = worker(plan, shards)
     trunk = work._frozen()
     load_weights(trunk._trunk, str(weights))
-    assert "features of a are not finite" in work(ROWS[0])["problem"]
+    assert "features of a are not finite" in work(ROWS[0])["refused"]
     assert plan.folders[AUDIO].held() == set()
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/x/k"), "No space left on device"),
+        (MemoryError(), "ran out of memory"),
+    ],
+)
+def test_what_stops_the_work_is_no_wrong_request_and_no_finished_clip(
+    fault: Exception,
+    told: str,
+    shards: ShardFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise fault
+
+    plan = FeaturePlan(configured(tmp_path))
+    monkeypatch.setattr(FeatureFolder, "write", fail)
+    answer = worker(plan, shards)(ROWS[0])
+    assert answer["refused"] == ""
+    assert told in answer["stopped"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])

@@ -14,18 +14,20 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from conftest import SMALL, ForkedCommands, Result, clean_environment, run_module
 from planted_secrets import MARK, SECRETS, files_with
+from ray.job_submission import JobStatus
 
-from pipelines.errors import UsageError
+from pipelines.errors import StoppedError, UsageError
 from pipelines.jobs.client import JobClient
 
 TINY = ("corpus.subjects=2", "corpus.takes=1")
@@ -239,6 +241,65 @@ def test_what_answers_but_is_no_job_server_is_told_in_a_line(
         with pytest.raises(UsageError, match=rf"job server.*RAY_ADDRESS \({address}\)|{address}"):
             JobClient(address)
         server.shutdown()
+
+
+class Lost:
+    """Ray's client of a job server that answers a few times and then no more."""
+
+    def __init__(self, *, answers: int, ended: bool, logs_fail: int = 0) -> None:
+        self.left, self.ended, self.logs_fail = answers, ended, logs_fail
+
+    def get_job_info(self, job: str) -> SimpleNamespace:
+        self.left -= 1
+        if self.left < 0:
+            raise ConnectionError("connection refused")
+        status = JobStatus.SUCCEEDED if self.ended else JobStatus.RUNNING
+        return SimpleNamespace(status=status, driver_exit_code=0, message="")
+
+    def get_job_logs(self, job: str) -> str:
+        self.logs_fail -= 1
+        if self.logs_fail >= 0:
+            raise RuntimeError("Request failed with status code 502")
+        return "first\nlast\n"
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        yield "first\n"
+        raise ConnectionError("broken")
+
+    def submit_job(self, **_: object) -> str:
+        raise FileNotFoundError("[Errno 2] No such file or directory: 'gone.txt'")
+
+
+def follower(client: Lost) -> JobClient:
+    made = JobClient.__new__(JobClient)
+    made.address, made._client = "http://127.0.0.1:1", client
+    return made
+
+
+def test_a_job_that_is_lost_from_sight_goes_on_and_can_be_followed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipelines.jobs.client.LOST_SECONDS", 0.5)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(StoppedError) as lost:
+        follower(Lost(answers=2, ended=False)).follow("raysubmit_1", lambda line: None)
+    assert str(lost.value) == (
+        "http://127.0.0.1:1 has not answered for 0.5 s; job raysubmit_1 goes on without this "
+        "connection: to follow it again, RAY_ADDRESS=http://127.0.0.1:1 python -m harness.follow "
+        "raysubmit_1"
+    )
+
+
+def test_the_end_of_a_log_is_asked_for_again_and_no_line_comes_twice() -> None:
+    lines: list[str] = []
+    end = follower(Lost(answers=10, ended=True, logs_fail=2)).follow("raysubmit_1", lines.append)
+    assert (end.status, end.exit_status) == ("SUCCEEDED", 0)
+    assert lines == ["first", "last"]
+
+
+def test_a_folder_that_cannot_be_packed_is_not_blamed_on_the_server(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^the working folder \(.*\) can't be packed .*gone\.txt"):
+        follower(Lost(answers=1, ended=False)).submit("python -m x", tmp_path, {})
 
 
 def test_a_password_in_the_address_of_a_job_server_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.errors import UsageError
-from pipelines.session import ClusterConfig, Place, check_trial_fits
+from pipelines.session import ClusterConfig, Host, Place, check_trial_fits
 
 
 @pytest.mark.parametrize(
@@ -25,20 +25,47 @@ def test_a_local_ray_never_grows(config: ClusterConfig, refused: str) -> None:
     assert said == []
 
 
-@pytest.mark.parametrize(("gpus", "waits"), [(0, True), (1, False)])
-def test_a_cluster_without_a_gpu_is_said_to_be_waited_for(gpus: int, waits: bool) -> None:
+@pytest.mark.parametrize(
+    ("config", "hosts", "waits_for"),
+    [
+        (ClusterConfig(trial_gpus=1), [], "trial_cpus extract_cpus"),
+        (ClusterConfig(trial_gpus=1), [Host(2, 1)], ""),
+        # Eight GPUs, of which no trial can have two.
+        (ClusterConfig(trial_gpus=2), [Host(8, 1)] * 8, "trial_cpus extract_cpus"),
+        # CPUs here, GPUs there.
+        (ClusterConfig(trial_cpus=8, trial_gpus=1), [Host(16), Host(4, 1)], "trial_cpus"),
+        (ClusterConfig(trial_cpus=4, extract_cpus=5), [Host(4), Host(4)], "extract_cpus"),
+        # It begins without any: whatever comes has a CPU.
+        (ClusterConfig(), [], ""),
+    ],
+)
+def test_what_no_host_of_a_cluster_can_hold_is_said_to_wait(
+    config: ClusterConfig, hosts: list[Host], waits_for: str
+) -> None:
     said: list[str] = []
-    place = Place(address="10.0.0.1:6379", local=False, cpus=0, gpus=gpus, largest=0)
-    check_trial_fits(ClusterConfig(trial_gpus=1), place, said.append)
-    assert said == [
-        "the cluster has 0 GPUs now, and a trial takes 1 (cluster.trial_gpus): it waits until the "
-        "cluster adds a host that has them"
-    ] * int(waits)
+    place = Place(
+        address="10.0.0.1:6379",
+        local=False,
+        cpus=sum(host.cpus for host in hosts),
+        gpus=sum(host.gpus for host in hosts),
+        hosts=hosts,
+    )
+    check_trial_fits(config, place, said.append)
+    for line, setting in zip(said, waits_for.split(), strict=True):
+        cpus = getattr(config, setting)
+        assert line.startswith(f"no host of the cluster has the {cpus} CPUs of cluster.{setting}")
+        on_gpus = f"and the {config.trial_gpus:g} GPUs of cluster.trial_gpus"
+        assert (on_gpus in line) == bool(config.trial_gpus)
+        assert line.endswith(" waits until one is added that has them")
 
 
-def test_a_trial_larger_than_any_host_is_said_to_wait() -> None:
-    said: list[str] = []
-    place = Place(address="10.0.0.1:6379", local=False, cpus=8, gpus=0, largest=4)
-    check_trial_fits(ClusterConfig(trial_cpus=4, extract_cpus=5), place, said.append)
-    (line,) = said
-    assert line.startswith("no host of the cluster has the 5 CPUs of cluster.extract_cpus now, ")
+@pytest.mark.parametrize(
+    ("host", "cpus", "gpus", "room"),
+    [
+        *((Host(8), 1, 0, 8), (Host(8), 3, 0, 2), (Host(8), 1, 1, 0), (Host(1, 8), 2, 0.5, 0)),
+        *((Host(48, 4), 1, 1, 4), (Host(48, 4), 1, 2, 2), (Host(2, 4), 1, 1, 2)),
+        *((Host(48, 1), 1, 0.1, 10), (Host(48, 2), 1, 0.4, 4), (Host(48, 3), 1, 0.3, 9)),
+    ],
+)
+def test_how_many_a_host_has_room_for(host: Host, cpus: int, gpus: float, room: int) -> None:
+    assert host.room(cpus, gpus) == room
