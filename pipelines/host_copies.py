@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from upath import UPath
 
-from pipelines.storage import write_whole
+from pipelines.storage import exclusive, write_whole
 
 CACHE = "HARNESS_CACHE"
 
@@ -34,12 +35,20 @@ def host_copy(address: UPath) -> Path | None:
     # By the whole address: two stores may hold objects of one name.
     name = hashlib.sha256(str(address).encode()).hexdigest()
     copy = folder / name[:2] / f"{name}{address.suffix}"
-    if not copy.exists():
-        content = address.read_bytes()
+    if copy.exists():
+        return copy
+    with ExitStack() as held:
+        # Trials that begin together want the same clips.
         try:
-            write_whole(copy, lambda target: target.write_bytes(content))
+            held.enter_context(exclusive(copy.with_name(".lock")))
         except OSError:
             return None
+        if not copy.exists():
+            content = address.read_bytes()
+            try:
+                write_whole(copy, lambda target: target.write_bytes(content))
+            except OSError:
+                return None
     return copy
 
 

@@ -228,6 +228,11 @@ def _cluster_of_this_node() -> str | None:
 
 
 def _check_form(address: str) -> None:
+    require(
+        not address.startswith(("http://", "https://")),
+        f"RAY_ADDRESS ({address}) is that of a job server, and this command is no job: run it with "
+        "RAY_ADDRESS= in front of it, on this machine or on the cluster's head",
+    )
     host, _, port = address.rpartition(":")
     require(
         bool(host) and port.isdigit() and "/" not in address,

@@ -52,7 +52,7 @@ def read(config: CremaDConfig) -> CorpusListing:
     Raises:
         UsageError: there is no such folder, or no clip in it.
     """
-    folder = CorpusFolder.open(config.root, EXPECTED)
+    folder = CorpusFolder.open(config.root, EXPECTED, outside_links=config.outside_links)
     files = folder.files()
     actors, odd = _demographics(folder, files)
     listing = read_tree(

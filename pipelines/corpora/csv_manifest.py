@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from pipelines.corpora.clip_ids import clip_ids
 from pipelines.corpora.folder import CorpusFile, CorpusFolder, printable
-from pipelines.corpora.tree import CorpusListing, CorpusSettings, Remark, unreadable_folders
+from pipelines.corpora.tree import CorpusListing, CorpusSettings, Remark, not_looked_into
 from pipelines.errors import UsageError, require
 from pipelines.records import Clip
 
@@ -39,11 +39,13 @@ def read(config: CsvManifestConfig) -> CorpusListing:
             root or stands twice (the message names the row), or none of the files is there.
     """
     folder = CorpusFolder.open(
-        config.root, f"your clips and a manifest.csv with the columns {', '.join(REQUIRED)}"
+        config.root,
+        f"your clips and a manifest.csv with the columns {', '.join(REQUIRED)}",
+        outside_links=config.outside_links,
     )
     manifest, text = _open_manifest(folder, config.manifest)
     rows = _read_rows(manifest, text)
-    paths = [_checked_path(row, manifest) for row in rows]
+    paths = [_checked_path(row, manifest, folder) for row in rows]
     clips = [
         _clip(row, clip_id, folder.address(str(path)), config)
         for row, clip_id, path in zip(rows, clip_ids(paths), paths, strict=True)
@@ -68,7 +70,7 @@ def read(config: CsvManifestConfig) -> CorpusListing:
             if file.is_media and file.path not in listed
         ),
         irregular=(
-            *unreadable_folders(folder),
+            *not_looked_into(folder),
             *(
                 Remark(path, "in the manifest but not in the folder: its outcome will say so")
                 for path in missing
@@ -141,7 +143,7 @@ def _not_csv(manifest: str, error: Exception) -> UsageError:
     return UsageError(f"corpus.manifest ({manifest}) can't be read as CSV in UTF-8: {error}")
 
 
-def _checked_path(row: _Row, manifest: str) -> PurePosixPath:
+def _checked_path(row: _Row, manifest: str, folder: CorpusFolder) -> PurePosixPath:
     """Return the path of a row, which names a file inside the corpus root."""
     where = f"corpus.manifest ({manifest}) line {row.line}"
     for column in REQUIRED:
@@ -153,6 +155,11 @@ def _checked_path(row: _Row, manifest: str) -> PurePosixPath:
         f"{where}: path ({written}) must stay inside corpus.root: give it relative to that folder",
     )
     require(bool(path.name), f"{where}: path ({written}) names no file")
+    require(
+        not folder.leads_out(str(path)),
+        f"{where}: path ({written}) leads out of corpus.root through a link: put the file there, "
+        "or allow such links with corpus.outside_links=true",
+    )
     return path
 
 

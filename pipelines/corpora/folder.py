@@ -56,8 +56,8 @@ class CorpusFolder:
         UsageError: the address can't be understood, or (by every method) can't be reached.
     """
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    def __init__(self, root: str, *, outside_links: bool = False) -> None:
+        self.root, self._outside_links = root, outside_links
         try:
             # A local path is no URL: fsspec would take `::` and other signs in it for syntax.
             self._files, path = (
@@ -71,10 +71,17 @@ class CorpusFolder:
         self._local = "file" in self._files.protocol
         self.unreadable: list[str] = []
         """Folders that the last listing was not allowed to look into."""
+        self.leading_out: list[str] = []
+        """Links that it did not follow: out of the root, where nobody said that they may lead."""
 
     @classmethod
-    def open(cls, root: str, expected: str) -> CorpusFolder:
+    def open(cls, root: str, expected: str, *, outside_links: bool = False) -> CorpusFolder:
         """Return the folder, after a look whether it is there.
+
+        Args:
+            root: as the user has it.
+            expected: what is to be in it, for the message.
+            outside_links: whether links may lead out of it.
 
         Raises:
             UsageError: it is not set, not there or no folder; says what is `expected` in it.
@@ -83,7 +90,7 @@ class CorpusFolder:
             bool(root),
             f"corpus.root is not set: give corpus.root=/your/folder, which holds {expected}",
         )
-        folder = cls(root)
+        folder = cls(root, outside_links=outside_links)
         require(
             folder.exists(),
             f"corpus.root ({root}) does not exist: give the folder that holds {expected}",
@@ -110,7 +117,7 @@ class CorpusFolder:
 
     def files(self) -> list[CorpusFile]:
         """List every file under the root that is not hidden, sorted by path; open none."""
-        self.unreadable = []
+        self.unreadable, self.leading_out = [], []
         try:
             found = list(self._local_files() if self._local else self._object_files())
         except Exception as error:
@@ -142,12 +149,13 @@ class CorpusFolder:
         # may not read.
         for folder, folders, names in os.walk(self._base, onerror=self._note, followlinks=True):
             here = Path(folder)
-            folders[:] = [
-                name for name in folders if _is_listed(name) and not self._leads_back(here / name)
-            ]
+            folders[:] = [name for name in folders if self._is_entered(here / name)]
             for name in names:
                 path = here / name
                 relative = path.relative_to(self._base).as_posix()
+                if path.is_symlink() and self.leads_out(relative):
+                    self.leading_out.append(printable(relative))
+                    continue
                 try:
                     status = path.stat()
                 except OSError:
@@ -168,6 +176,22 @@ class CorpusFolder:
         if folder == Path():
             raise error
         self.unreadable.append(printable(folder.as_posix()))
+
+    def leads_out(self, path: str) -> bool:
+        """Whether links lead from a path of this folder out of it, and are not allowed to."""
+        if self._outside_links or not self._local:
+            return False
+        real = os.path.realpath(self._base)
+        return not Path(os.path.realpath(self._inside(path))).is_relative_to(real)
+
+    def _is_entered(self, folder: Path) -> bool:
+        if not _is_listed(folder.name) or self._leads_back(folder):
+            return False
+        relative = folder.relative_to(self._base).as_posix()
+        if folder.is_symlink() and self.leads_out(relative):
+            self.leading_out.append(printable(relative))
+            return False
+        return True
 
     def _leads_back(self, folder: Path) -> bool:
         """Whether a folder is a link to one that it lies in: following it would never end."""

@@ -27,6 +27,8 @@ class CorpusSettings:
     name: str
     root: str = ""
     """A folder, or an address in object storage."""
+    outside_links: bool = False
+    """Follow links that lead out of the root; without it those are left out, and said."""
 
     def __post_init__(self) -> None:
         require(
@@ -104,7 +106,7 @@ def read_folder(
     Raises:
         UsageError: there is no such folder, or no clip in it.
     """
-    folder = CorpusFolder.open(settings.root, expected)
+    folder = CorpusFolder.open(settings.root, expected, outside_links=settings.outside_links)
     return read_tree(
         folder, folder.files(), settings, expected=expected, take_of=take_of, published=published
     )
@@ -133,7 +135,7 @@ def read_tree(
             f"found {_what_is_there(files, left_out)}"
         )
     irregular += [Remark(file.path, odd) for file, take in kept for odd in take.odd]
-    irregular += unreadable_folders(folder)
+    irregular += not_looked_into(folder)
     ids = clip_ids([PurePosixPath(file.path) for file, _ in kept])
     clips = [
         Clip(
@@ -223,11 +225,21 @@ def _one_of_each(takes: Iterable[_Found]) -> tuple[list[_Found], list[Remark], l
     return kept, left_out, irregular
 
 
-def unreadable_folders(folder: CorpusFolder) -> list[Remark]:
-    """Return what the listing of a folder could not see."""
+def not_looked_into(folder: CorpusFolder) -> list[Remark]:
+    """Return what the listing of a folder could not see, or was not to."""
     return [
-        Remark(path, "this folder can't be read: whatever is in it is missing")
-        for path in folder.unreadable
+        *(
+            Remark(path, "this folder can't be read: whatever is in it is missing")
+            for path in folder.unreadable
+        ),
+        *(
+            Remark(
+                path,
+                "a link that leads out of corpus.root, and is not followed: "
+                "corpus.outside_links=true follows it",
+            )
+            for path in folder.leading_out
+        ),
     ]
 
 

@@ -1,6 +1,6 @@
 """Submits this very command as a job of a cluster, and follows a job until it ends.
 
-The working folder travels with the job, so that a network of one's own, a plan or a manifest is
+The working folder travels with the job, so that a network of one's own or a plan is
 there, and so is the project where it is the working folder. What is large or belongs to this
 machine stays. A job goes on by itself: whoever follows it may go away and come back.
 """

@@ -22,10 +22,11 @@ MOST_COMMANDS = 4
 
 
 class Seen:
-    """Which hosts were seen to have a kind of process."""
+    """Which hosts were seen to have a kind of process, and how many there were at most."""
 
     def __init__(self) -> None:
         self.hosts: dict[str, set[str]] = {}
+        self.most: dict[str, int] = {}
 
 
 @contextmanager
@@ -38,6 +39,8 @@ def watched(cluster: Cluster, **kinds: str) -> Iterator[Seen]:
             for kind, word in kinds.items():
                 found = cluster.hosts.processes(word)
                 seen.hosts.setdefault(kind, set()).update(n for n, some in found.items() if some)
+                together = sum(len(some) for some in found.values())
+                seen.most[kind] = max(together, seen.most.get(kind, 0))
 
     thread = threading.Thread(target=look)
     thread.start()

@@ -37,6 +37,8 @@ def test_a_study_from_outside_runs_on_all_hosts_and_finds_what_one_machine_finds
     assert done.status == 0, done.stderr
     everywhere = {host.name for host in cluster.hosts}
     assert seen.hosts == {"decoding": everywhere, "training": everywhere}
+    # On two CPUs of each host.
+    assert seen.most["decoding"] == 6
     assert "on the Ray cluster at" in done.stderr
     assert "6 CPUs" in done.stderr
     check_same(cluster.runs / "three", undisturbed)

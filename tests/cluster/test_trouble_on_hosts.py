@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,8 @@ def test_a_shared_folder_that_is_slow(whole: Cluster, undisturbed: Path) -> None
         host.run(
             f"mkdir -p /mnt/slow && bindfs --read-rate=1M --write-rate=1M {SHARED_AT} /mnt/slow"
         )
-    done = whole.submit("harness.loso", *SMALL, "name=slow", "paths.data=/mnt/slow/data-slow")
+    slow = ("paths.data=/mnt/slow/data-slow", "paths.runs=/mnt/slow/runs")
+    done = whole.submit("harness.loso", *SMALL, "name=slow", *slow)
     for host in whole.hosts:
         host.run("umount --lazy /mnt/slow")
     assert done.status == 0, done.stderr
@@ -79,6 +82,30 @@ def test_of_a_study_started_twice_the_second_says_so(whole: Cluster, undisturbed
     assert "another" in error
     check_same(whole.runs / "twice", undisturbed)
     assert children_in_mlflow(whole, "twice") == SPLITS
+
+
+def test_of_a_study_started_on_two_hosts_the_second_says_so(
+    whole: Cluster, undisturbed: Path
+) -> None:
+    """The lock is that of the shared file system: it must be seen on the other host."""
+    command = f"cd ~/harness && python -m harness.loso {shlex.join(arguments('two-hosts'))}"
+    host = whole.workers[0]
+    with (host.folder / "two-hosts.log").open("w") as log:
+        first = subprocess.Popen(
+            [*host.ssh, f"bash --login -i -c {shlex.quote(command)}"],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    started = whole.runs / "two-hosts" / "config.yaml"
+    deadline = time.monotonic() + 120
+    while not started.exists():
+        assert time.monotonic() < deadline, (host.folder / "two-hosts.log").read_text()
+        time.sleep(0.2)
+    second = whole.submit("harness.loso", *arguments("two-hosts"))
+    assert second.status == 2, second.stderr
+    assert "another" in second.stderr.splitlines()[-1]
+    assert first.wait(600) == 0, (host.folder / "two-hosts.log").read_text()
+    check_same(whole.runs / "two-hosts", undisturbed)
 
 
 def test_features_are_made_where_a_gpu_is_and_a_host_whose_gpu_fails_is_named(

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from pipelines import locks
 from pipelines.clip_files import ClipFiles, content_digests
 from pipelines.errors import UsageError
 from pipelines.feature_store import FeatureFolder
+from pipelines.host_copies import host_copy
 from pipelines.locks import hold
 from pipelines.records import Clip
 from pipelines.shards import open_shards
@@ -195,7 +197,7 @@ def test_features_are_fetched_once_a_host_and_mapped(
     told = torch.arange(12.0).reshape(3, 4)
     folder.write("a", told)
     assert torch.equal(folder.read("a"), told)
-    (copy,) = [path for path in (tmp_path / "copies").rglob("*") if path.is_file()]
+    (copy,) = [path for path in (tmp_path / "copies").rglob("*.*") if path.suffix]
     assert (tmp_path / "copies").stat().st_mode & 0o077 == 0
     # Another store's object of the same name is another one.
     other = FeatureFolder(bucket("features/of-another"))
@@ -209,6 +211,29 @@ def test_features_are_fetched_once_a_host_and_mapped(
     copy.unlink()
     with pytest.raises(FileNotFoundError):
         folder.read("a")
+
+
+def test_trials_that_begin_together_fetch_a_clip_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "copies"))
+    address = bucket("together.bin")
+    address.write_bytes(b"features")
+    fetched = []
+    read = type(address).read_bytes
+
+    def slowly(path: UPath) -> bytes:
+        fetched.append(path)
+        time.sleep(0.5)
+        return bytes(read(path))
+
+    monkeypatch.setattr(type(address), "read_bytes", slowly)
+    with ThreadPoolExecutor(4) as trials:
+        copies = set(trials.map(host_copy, [address] * 4))
+    (copy,) = copies
+    assert copy is not None
+    assert copy.read_bytes() == b"features"
+    assert len(fetched) == 1
 
 
 def test_a_host_without_room_for_copies_reads_the_store(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.errors import UsageError
-from pipelines.session import ClusterConfig, Host, Place, check_trial_fits
+from pipelines.session import ClusterConfig, Host, Place, check_trial_fits, ray_session
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,12 @@ def test_what_no_host_of_a_cluster_can_hold_is_said_to_wait(
 )
 def test_how_many_a_host_has_room_for(host: Host, cpus: int, gpus: float, room: int) -> None:
     assert host.room(cpus, gpus) == room
+
+
+def test_the_address_of_a_job_server_is_no_cluster_for_a_command_that_is_no_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
+    told = r"^RAY_ADDRESS \(http://127\.0\.0\.1:8265\) is that of a job server, and this command is"
+    with pytest.raises(UsageError, match=told), ray_session(ClusterConfig()):
+        pass

@@ -150,6 +150,27 @@ def test_paths_that_leave_the_root_are_refused_by_line(path: str, tmp_path: Path
     assert "relative" in message
 
 
+@pytest.mark.parametrize("path", ["a.avi", "sub/b.avi", ".hidden/b.avi"])
+def test_paths_that_leave_the_root_by_a_link_are_refused_unless_allowed(
+    path: str, tmp_path: Path
+) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for name in ("a.avi", "b.avi"):
+        put(outside / name)
+    put(root / "ok.avi")
+    (root / "a.avi").symlink_to(outside / "a.avi")
+    for name in ("sub", ".hidden"):
+        (root / name).symlink_to(outside)
+    text = f"path,subject,label\nok.avi,s1,fear\n{path},s1,fear\n"
+    message = refusal(root, text)
+    assert f"line 3: path ({path}) leads out of corpus.root through a link" in message
+    allowed = CsvManifestConfig(root=str(root), outside_links=True)
+    assert {clip.path for clip in read_corpus(allowed).clips} == {
+        str(root / "ok.avi"),
+        str(root / path),
+    }
+
+
 @pytest.mark.parametrize("path", [".", "/", "./"])
 def test_a_path_that_is_no_file_name_is_refused_by_line(path: str, tmp_path: Path) -> None:
     message = refusal(tmp_path, f"path,subject,label\n{path},s1,fear\n")

@@ -65,7 +65,7 @@ def test_links_are_followed_once_and_never_in_circles(tmp_path: Path) -> None:
     (corpus / "s2" / "back").symlink_to(corpus)
     (corpus / "s1" / "over").symlink_to(corpus / "s2")
     (corpus / "s2" / "over").symlink_to(corpus / "s1")
-    assert listed(corpus) == [
+    assert [file.path for file in CorpusFolder(str(corpus), outside_links=True).files()] == [
         "s1/an1.avi",
         "s1/over/an1.avi",
         "s2/an1.avi",
@@ -73,8 +73,25 @@ def test_links_are_followed_once_and_never_in_circles(tmp_path: Path) -> None:
     ]
 
 
+def test_links_that_lead_out_are_left_out_and_said_unless_allowed(tmp_path: Path) -> None:
+    put(tmp_path, "elsewhere/s1/an1.avi", "real/s2/an1.avi")
+    (tmp_path / "corpus").symlink_to(tmp_path / "real")
+    corpus = tmp_path / "corpus"
+    (corpus / "s1").symlink_to(tmp_path / "elsewhere" / "s1")
+    (corpus / "out.avi").symlink_to(tmp_path / "elsewhere" / "s1" / "an1.avi")
+    (corpus / "in.avi").symlink_to(Path("s2", "an1.avi"))
+    (corpus / "s3").symlink_to(corpus / "s2")
+    folder = CorpusFolder(str(corpus))
+    # The root itself may be a link, and those that stay in it are followed.
+    assert [file.path for file in folder.files()] == ["in.avi", "s2/an1.avi", "s3/an1.avi"]
+    assert sorted(folder.leading_out) == ["out.avi", "s1"]
+    allowed = CorpusFolder(str(corpus), outside_links=True)
+    assert {"out.avi", "s1/an1.avi"} < {file.path for file in allowed.files()}
+    assert allowed.leading_out == []
+
+
 def test_a_link_to_nowhere_is_an_empty_file_and_a_pipe_is_none(tmp_path: Path) -> None:
-    (tmp_path / "gone.avi").symlink_to(tmp_path / "nowhere.avi")
+    (tmp_path / "gone.avi").symlink_to("nowhere.avi")
     os.mkfifo(tmp_path / "pipe.avi")
     assert CorpusFolder(str(tmp_path)).files() == [CorpusFile("gone.avi", 0)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from corpus_trees import by_id, counts, plant, ravdess_paths, reasons
@@ -16,7 +17,7 @@ from pipelines.errors import UsageError
 EMOTIONS = ["neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise"]
 
 
-def read(root: Path, **settings: str) -> CorpusListing:
+def read(root: Path, **settings: Any) -> CorpusListing:
     return read_corpus(RavdessConfig(root=str(root), **settings))
 
 

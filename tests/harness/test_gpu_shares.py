@@ -1,0 +1,90 @@
+"""How many trials a GPU has at once: whole, shared, or several for one trial.
+
+Ray is told of GPUs that are not there, and each trial sleeps in place of training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from benchmarks.feature_corpus import Geometry, clips_of, write_feature_corpus
+from benchmarks.nap import DURATIONS, nap, naps_in
+from benchmarks.tune_splits import run_splits
+from harness.protocols import ProtocolConfig
+from harness.splits import plan_splits
+from pipelines.config import PipelineConfig, compose_config, resolve
+from pipelines.session import hosts_now, quiet_libraries
+
+SUBJECTS, NAP_S = 8, 1.0
+
+
+@pytest.fixture(scope="module")
+def two_gpus() -> Iterator[None]:
+    ray.init(address="local", num_cpus=8, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    quiet_libraries()
+    (host,) = hosts_now()
+    assert (host.cpus, host.gpus) == (8, 2.0)
+    yield
+    ray.shutdown()
+
+
+def _napping(durations: Path) -> Callable[[dict[str, Any]], None]:
+    def told(config: dict[str, Any]) -> None:
+        os.environ[DURATIONS] = str(durations)
+        nap(config)
+
+    return told
+
+
+def at_once(naps: list[list[tuple[float, float]]]) -> int:
+    """Return the most that slept at one moment."""
+    ends = [(begin, 1) for process in naps for begin, _ in process]
+    ends += [(end, -1) for process in naps for _, end in process]
+    now, most = 0, 0
+    for _, step in sorted(ends):
+        now += step
+        most = max(most, now)
+    return most
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(("gpus", "together"), [(1, 2), (0.5, 4), (0.25, 8), (2, 1)])
+def test_a_trial_takes_its_gpus_or_its_share_of_one(
+    gpus: float, together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards, places = write_feature_corpus(
+        tmp_path / "corpus", Geometry(subjects=SUBJECTS, clips=2, feature_size=8)
+    )
+    config = compose_config(
+        "pipeline",
+        PipelineConfig,
+        [f"cluster.trial_gpus={gpus}", f"paths.runs={tmp_path}", "training.trunk=frozen"],
+    )
+    resolve(config)
+    plan = plan_splits(clips_of(shards.usable), {}, ProtocolConfig(), seed=0)
+    assert len(plan.splits) == SUBJECTS
+    (tmp_path / "durations.json").write_text(
+        json.dumps({split.split_id: NAP_S for split in plan.splits})
+    )
+    # Processes of a Ray that runs already have the variables of its start: the trial is told.
+    monkeypatch.setattr("harness.scheduling.trainable", _napping(tmp_path / "durations.json"))
+    run_splits(
+        plan.splits,
+        config=config,
+        shards=shards,
+        places=places,
+        classes=sorted({outcome.emotion for outcome in shards.usable}),
+        folder=tmp_path / "study",
+        study_digest="nap",
+    )
+    naps = naps_in(tmp_path)
+    assert sum(len(process) for process in naps) == SUBJECTS
+    assert at_once(naps) == together
