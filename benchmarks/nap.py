@@ -12,6 +12,11 @@ from ray import tune
 
 DURATIONS = "NAP_DURATIONS"
 """Variable with the file of seconds by name of the split."""
+TOGETHER = "NAP_TOGETHER"
+"""Variable with how many processes begin together: the first naps wait for all of them."""
+HERE = ".here"
+"""Beside it, of each process that has come."""
+PATIENCE_S = 600.0
 NOTES = ".naps"
 """Beside it, of each process."""
 
@@ -20,12 +25,25 @@ def nap(config: dict[str, Any]) -> None:
     """Sleep, note from when to when, and end as Tune has it."""
     name = config["trial"]["name"]
     told = Path(os.environ[DURATIONS])
+    _wait_for_all(told.parent, int(os.environ.get(TOGETHER, "1")))
     begun = time.monotonic()
     time.sleep(json.loads(told.read_text())[name])
     # The clock is that of the machine: processes may be compared.
     with (told.parent / f"{os.getpid()}{NOTES}").open("a") as file:
         file.write(f"{begun} {time.monotonic()}\n")
     tune.report({"name": name, "rows": [], "done": True})
+
+
+def _wait_for_all(folder: Path, processes: int) -> None:
+    here = folder / f"{os.getpid()}{HERE}"
+    if here.exists():
+        return
+    here.touch()
+    deadline = time.monotonic() + PATIENCE_S
+    while len(list(folder.glob(f"*{HERE}"))) < processes:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not all of {processes} processes came in {PATIENCE_S:g} s")
+        time.sleep(0.05)
 
 
 def naps_in(folder: Path) -> list[list[tuple[float, float]]]:

@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 from benchmarks.feature_corpus import Geometry, clips_of, write_feature_corpus
 from benchmarks.measured_process import measure
-from benchmarks.nap import DURATIONS, nap, naps_in
+from benchmarks.nap import DURATIONS, TOGETHER, nap, naps_in
 from benchmarks.tune_splits import run_splits
 from harness.plan import Plan
 from harness.plan_file import read_plan, write_plan
@@ -181,7 +181,7 @@ def simulate() -> dict[str, Any]:
     replayed = [seconds * longer for seconds in measured]
     return {
         "work": "a simulation: splits that sleep as long as those of scaling.json took, on logical "
-        "workers of one machine",
+        "workers of one machine, from the moment on when all of their processes are there",
         "simulation": [replay(replayed, workers) for workers in LOGICAL],
     }
 
@@ -208,9 +208,12 @@ def replay(durations: Sequence[float], workers: int) -> dict[str, Any]:
         }
         (folder / "durations.json").write_text(json.dumps(seconds))
         os.environ[DURATIONS] = str(folder / "durations.json")
+        # Here all processes start on the cores of one machine: what that takes is no limit of the
+        # scheduler's, so the first splits wait until all are there.
+        os.environ[TOGETHER] = str(workers)
         begun = time.perf_counter()
         with ray_session(config.cluster), patch("harness.scheduling.trainable", nap):
-            started = time.perf_counter()
+            started, came = time.perf_counter(), time.monotonic()
             run_splits(
                 plan.splits,
                 config=config,
@@ -220,26 +223,22 @@ def replay(durations: Sequence[float], workers: int) -> dict[str, Any]:
                 folder=folder / "study",
                 study_digest="nap",
             )
-            took = time.perf_counter() - started
         naps = naps_in(folder)
     least = shortest(list(seconds.values()), workers)
+    took = max(process[-1][1] for process in naps) - min(process[0][0] for process in naps)
     return {
         "workers": workers,
         "splits": len(plan.splits),
         "ideal_seconds": round(least, 1),
         "measured_seconds": round(took, 1),
-        "seconds_start_of_ray": round(started - begun, 1),
+        "efficiency": round(least / took, 3),
+        "splits_per_second": round(len(plan.splits) / took, 1),
         "processes": len(naps),
-        "seconds_until_the_last_process_works": round(_spread(naps), 1),
+        "seconds_start_of_ray": round(started - begun, 1),
+        "seconds_start_of_processes": round(min(p[0][0] for p in naps) - came, 1),
         "handover_seconds_median": round(statistics.median(_handovers(naps)), 3),
         "handover_seconds_worst": round(max(_handovers(naps)), 3),
     }
-
-
-def _spread(naps: Sequence[Sequence[tuple[float, float]]]) -> float:
-    """Return the time from the first nap of the first process to that of the last."""
-    firsts = [process[0][0] for process in naps]
-    return max(firsts) - min(firsts)
 
 
 def _handovers(naps: Sequence[Sequence[tuple[float, float]]]) -> list[float]:
