@@ -97,8 +97,8 @@ def _extract(plan: FeaturePlan, corpus: Corpus) -> None:
     )
     kinds = ",".join(plan.folders)
     for clip_id, key in corpus.keys.items():
-        problem = worker({"clip_id": clip_id, "key": key, "kinds": kinds})["problem"]
-        assert not problem, problem
+        told = worker({"clip_id": clip_id, "key": key, "kinds": kinds})
+        assert not told["refused"] + told["stopped"], told
 
 
 def _run_split(task: SplitTask, clips: ClipCache, config: PipelineConfig) -> Probabilities:

@@ -33,6 +33,7 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+@pytest.mark.long
 def test_by_segment_the_clips_are_divided_and_every_figure_is_called_leaking(cwd: Path) -> None:
     settings = ("protocol.unit=segment", "protocol.folds=2", "name=leak")
     result = run_module("harness.kfold", *SMALL, *settings, cwd=cwd)

@@ -12,6 +12,7 @@ import pytest
 from conftest import run_module
 
 
+@pytest.mark.long
 def test_every_split_of_the_real_clips_runs_with_the_papers_detector(
     grid_clips: Path, face_models: Path, tmp_path: Path
 ) -> None:

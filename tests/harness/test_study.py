@@ -374,6 +374,7 @@ def test_a_trial_killed_in_its_work_is_tried_again_and_changes_nothing(
     assert not list(checkpoints.iterdir())
 
 
+@pytest.mark.long
 def test_a_split_that_fails_makes_the_study_incomplete_and_is_tried_again(
     small_study: SmallStudy, tmp_path: Path
 ) -> None:

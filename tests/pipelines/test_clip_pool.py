@@ -31,6 +31,7 @@ class MortalWorker:
         return {"clip_id": clip_id, "answer": json.dumps(row)}
 
 
+@pytest.mark.long
 def test_only_what_kills_each_of_its_workers_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,7 @@ def test_of_two_runs_at_once_one_works_and_the_other_waits_and_says_so(
     assert contents(data / "shards" / small_study.shards.name) == contents(small_study.shards)
 
 
+@pytest.mark.long
 def test_a_full_disk_is_one_clear_line_and_the_next_run_goes_on(
     small_study: SmallStudy, tmp_path: Path, small_disk: Path
 ) -> None:

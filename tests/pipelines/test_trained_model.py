@@ -137,7 +137,7 @@ def trained(
         )
         for clip_id in CLIPS:
             row = {"clip_id": clip_id, "key": key_of(clip_id), "kinds": ",".join(kinds)}
-            assert worker(row)["problem"] == ""
+            assert worker(row)["refused"] == ""
     places = ClipPlaces(
         shards=str(shards.root),
         audio_features=folders.get("audio", ""),
