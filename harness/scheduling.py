@@ -10,12 +10,12 @@ from typing import Any
 
 from ray import tune
 from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
-from ray.tune.execution import class_cache
 
 from harness.crowding import Shortage, bundles, next_crowding, shortage
 from harness.ledger import Ledger
 from harness.plan import Split
 from harness.trial import Rung, Trial, trainable
+from harness.tune_repairs import keep_credentials_here, take_memory_kills_for_deaths
 from pipelines.clip_reading import ClipPlaces
 from pipelines.config import PipelineConfig
 from pipelines.errors import StoppedError
@@ -197,7 +197,8 @@ def _run_once(
     watch: tune.Callback,
 ) -> dict[str, BaseException]:
     """Run each of these jobs as a trial; return the name and the error of those that failed."""
-    _keep_credentials_here()
+    keep_credentials_here()
+    take_memory_kills_for_deaths()
     tuner = Tuner(
         tune.with_resources(
             trainable,
@@ -237,15 +238,6 @@ def _run_once(
         if result.error is not None and result.config:
             failed[result.config["trial"]["name"]] = result.error
     return failed
-
-
-def _keep_credentials_here() -> None:
-    """Keep the driver's credentials out of what Tune tells each trial's process to have.
-
-    Ray writes that into its logs, and shows it. A host has credentials of its own.
-    """
-    passed_on = class_cache.ENV_VARS_TO_PROPAGATE
-    class_cache.ENV_VARS_TO_PROPAGATE = {n for n in passed_on if not n.startswith("AWS_")}
 
 
 def _trial_name(trial: Any) -> str:

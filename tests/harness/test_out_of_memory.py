@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import SMALL, Result, SmallStudy, run_module
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import OutOfMemoryError, RayActorError
 
 from harness.crowding import Shortage, bundles, next_crowding, shortage
+from harness.tune_repairs import take_memory_kills_for_deaths
 from pipelines.session import ClusterConfig, Host
 
 HUNGRY = "model=tiny_network:HungryBackbone"
@@ -93,6 +98,28 @@ def test_what_says_that_memory_is_short() -> None:
     assert shortage(RuntimeError(f"ray::train()\ntorch.OutOfMemoryError: {on_gpu}")) is Shortage.GPU
     assert shortage(RuntimeError("killed by SIGKILL by OOM killer, or it crashed")) is None
     assert shortage(ValueError("memory")) is None
+
+
+def test_a_trial_that_the_memory_monitor_killed_is_one_that_failed_and_no_more() -> None:
+    """Tune's own handler would end the whole run: it takes the death of an actor alone for one."""
+    take_memory_kills_for_deaths()
+    take_memory_kills_for_deaths()  # once is enough
+    ended: list[tuple[str, Exception]] = []
+    actor = SimpleNamespace(actor_id=7, _on_error=lambda _, error: ended.append(("actor", error)))
+    task = SimpleNamespace(
+        _tracked_actor=actor, _on_error=lambda _, error: ended.append(("task", error))
+    )
+    manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: None)
+    handler: Any = RayActorManager._actor_task_failed
+    killed: Any = OutOfMemoryError
+    handler(manager, task, killed("1 worker was killed: 8 GB used\nTop 10 users:\n"))
+    assert [kind for kind, _ in ended] == ["actor", "task"]
+    for _, error in ended:
+        assert isinstance(error, RayActorError)
+        assert str(error) == "OutOfMemoryError: 1 worker was killed: 8 GB used"
+        assert shortage(error) is Shortage.NODE
+    with pytest.raises(RuntimeError, match="unexpected"):
+        handler(manager, task, ValueError("something else"))
 
 
 @pytest.mark.long
