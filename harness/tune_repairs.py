@@ -31,12 +31,12 @@ def take_memory_kills_for_deaths() -> None:
     if hasattr(failed, _MENDED):
         return
 
-    def taken(manager: RayActorManager, task: Any, exception: Exception) -> None:
+    def taken(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, OutOfMemoryError):
             # Its first line says how much is used on which node, the others who uses it.
             told = str(exception).partition("\n")[0]
             exception = RayActorError(error_msg=f"{type(exception).__name__}: {told}")
-        failed(manager, task, exception)
+        failed(self, tracked_actor_task, exception)
 
     setattr(taken, _MENDED, True)
     manager_class._actor_task_failed = taken

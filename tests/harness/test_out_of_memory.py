@@ -112,7 +112,8 @@ def test_a_trial_that_the_memory_monitor_killed_is_one_that_failed_and_no_more()
     manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: None)
     handler: Any = RayActorManager._actor_task_failed
     killed: Any = OutOfMemoryError
-    handler(manager, task, killed("1 worker was killed: 8 GB used\nTop 10 users:\n"))
+    error = killed("1 worker was killed: 8 GB used\nTop 10 users:\n")
+    handler(manager, tracked_actor_task=task, exception=error)  # by name, as Tune does
     assert [kind for kind, _ in ended] == ["actor", "task"]
     for _, error in ended:
         assert isinstance(error, RayActorError)
