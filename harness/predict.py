@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -130,12 +131,15 @@ def _in_a_pool(
         reporter.stage("predict", len(clips)) as stage,
     ):
         size, cpus, gpus = _pool(record, config, place)
-        for answer in map_clips(RecogniserWorker, arguments, rows, size, cpus=cpus, gpus=gpus):
-            if problem := answer.get("problem"):
-                raise UsageError(problem)
-            clip = answer["clip_id"]
-            found[clip] = recognition_of(clip, answer.get("recognition"))
-            stage.advance()
+        with closing(
+            map_clips(RecogniserWorker, arguments, rows, size, cpus=cpus, gpus=gpus)
+        ) as answers:
+            for answer in answers:
+                if problem := answer.get("problem"):
+                    raise UsageError(problem)
+                clip = answer["clip_id"]
+                found[clip] = recognition_of(clip, answer.get("recognition"))
+                stage.advance()
     return [replace(found[place_of(clip)], path=clip) for clip in clips]
 
 

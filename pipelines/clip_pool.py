@@ -9,7 +9,7 @@ workers of its own is lost, and is told apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,8 +71,11 @@ def map_clips(
     *,
     cpus: int = 1,
     gpus: float = 0.0,
-) -> Iterator[Row]:
+) -> Generator[Row]:
     """Send rows through a pool of actors and yield what comes back, as it comes.
+
+    To be closed (`contextlib.closing`) before Ray is left: Ray Data's thread would look for the
+    blocks that are on their way, and start a Ray of its own to find them.
 
     Args:
         worker: made once an actor from `arguments`; takes a row and returns one, with the same
@@ -107,7 +110,7 @@ def _pass(
     size: PoolSize,
     cpus: int,
     gpus: float,
-) -> Iterator[Row]:
+) -> Generator[Row]:
     import ray
 
     if not rows:

@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
@@ -214,15 +214,15 @@ def _extract(
         gpus=cluster.trial_gpus,
         share=CLIPS_FOR_A_GPU if cluster.trial_gpus else PoolSize.share,
     )
-    with reporter.stage(EXTRACT, len(rows)) as stage:
-        answers = map_clips(
-            FeatureWorker,
-            arguments,
-            rows,
-            size,
-            cpus=cluster.extract_cpus,
-            gpus=cluster.trial_gpus,
-        )
+    made = map_clips(
+        FeatureWorker,
+        arguments,
+        rows,
+        size,
+        cpus=cluster.extract_cpus,
+        gpus=cluster.trial_gpus,
+    )
+    with closing(made) as answers, reporter.stage(EXTRACT, len(rows)) as stage:
         for answer in answers:
             if "lost" in answer:
                 raise StoppedError(

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -105,8 +106,11 @@ def _make_corpus(plan: CorpusPlan, size: PoolSize, reporter: Reporter) -> None:
 def _make_clips(
     corpus: object, rows: Sequence[dict[str, Any]], size: PoolSize, reporter: Reporter
 ) -> None:
-    with reporter.stage(MAKE, len(rows)) as stage:
-        for made in map_clips(ClipMaker, {"corpus": corpus}, rows, size):
+    with (
+        closing(map_clips(ClipMaker, {"corpus": corpus}, rows, size)) as answers,
+        reporter.stage(MAKE, len(rows)) as stage,
+    ):
+        for made in answers:
             if problem := made.get("problem") or ("its process died" if "lost" in made else ""):
                 raise StoppedError(
                     f"{made['clip_id']} could not be made: {problem}; what was made is kept: "
@@ -130,8 +134,11 @@ def _preprocess(
     by_id = {clip.clip_id: clip for clip in clips}
     arguments = {"root": str(task.folder.root), **processor_settings(config)}
     counts = {"ok": 0, "dropped": 0, "failed": 0}
-    with reporter.stage(PREPROCESS, len(clips)) as stage:
-        for answer in map_clips(ClipWorker, arguments, rows, size):
+    with (
+        closing(map_clips(ClipWorker, arguments, rows, size)) as answers,
+        reporter.stage(PREPROCESS, len(clips)) as stage,
+    ):
+        for answer in answers:
             if problem := answer.get("problem"):
                 raise UsageError(problem)
             outcome = outcome_of(by_id[answer["clip_id"]], answer.get("outcome"))

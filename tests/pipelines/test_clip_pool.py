@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import clean_environment
 
 from pipelines.clip_pool import PoolSize, map_clips
 from pipelines.session import ClusterConfig, Place, ray_session
@@ -29,6 +32,14 @@ class MortalWorker:
         if clip_id in self.deadly or (clip_id in self.once and not again):
             os.kill(os.getpid(), signal.SIGSEGV if clip_id < "05" else signal.SIGKILL)
         return {"clip_id": clip_id, "answer": json.dumps(row)}
+
+
+class SlowWorker:
+    """Needs a moment for each."""
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(0.3)
+        return row
 
 
 @pytest.mark.long
@@ -53,6 +64,41 @@ def test_only_what_kills_each_of_its_workers_is_lost(
     # Ray may have handed one to a worker that another had just killed: then it was not called.
     assert {calls["03"], calls["08"]} <= {2, 3}
     assert calls["05"] == 2
+
+
+LEFT_EARLY = """
+import time
+from contextlib import closing
+from pipelines.clip_pool import PoolSize, map_clips
+from pipelines.errors import StoppedError
+from pipelines.session import ClusterConfig, ray_session
+from test_clip_pool import SlowWorker
+
+rows = [{"clip_id": f"{index:02d}"} for index in range(40)]
+try:
+    with ray_session(ClusterConfig()):
+        with closing(map_clips(SlowWorker, {}, rows, PoolSize(2, grows=False))) as answers:
+            for answer in answers:
+                raise StoppedError("the first is enough")
+except StoppedError:
+    time.sleep(4)
+import ray
+print("RAY", ray.is_initialized())
+"""
+
+
+def test_a_pool_that_is_left_early_leaves_no_ray_and_not_a_word_behind(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", LEFT_EARLY],
+        cwd=tmp_path,
+        env=clean_environment(PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), *sys.path])),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == "RAY False\n"
+    assert "Traceback" not in told.stderr
+    assert "Started a local Ray" not in told.stderr
 
 
 @pytest.mark.parametrize(
