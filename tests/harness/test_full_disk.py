@@ -59,7 +59,8 @@ def test_a_disk_that_fills_up_while_features_are_made(
     small_study: SmallStudy, tmp_path: Path, small_disk: Path
 ) -> None:
     cwd = copy_of(small_study, tmp_path, runs=False)
-    (cwd / "data" / "features").symlink_to(small_disk)
+    features = cwd / "data" / "features"
+    features.symlink_to(small_disk)
     remount(small_disk, "size=300k")
     arguments = (*small_study.arguments, "training.trunk=frozen", "tracking.enabled=false")
     full = run_module("harness.loso", *arguments, cwd=cwd)
@@ -70,11 +71,13 @@ def test_a_disk_that_fills_up_while_features_are_made(
     assert "run the same command again" in last
     assert "Traceback" not in full.stderr
     remount(small_disk, "size=100m")
-    runs = []
-    for features in ("here", "elsewhere"):
-        done = run_module("harness.loso", *arguments, cwd=cwd)
-        assert done.status == 0, done.stderr
-        runs.append((cwd / "runs" / "small" / "segment_predictions.parquet").read_bytes())
-        (cwd / "data" / "features").unlink()
-        (cwd / "runs").rename(cwd / features)
-    assert runs[0] == runs[1]
+    gone_on = run_module("harness.loso", *arguments, cwd=cwd)
+    assert gone_on.status == 0, gone_on.stderr
+    features.unlink()
+    anew = run_module("harness.loso", *arguments, "paths.runs=anew", cwd=cwd)
+    assert anew.status == 0, anew.stderr
+    one, other = (
+        (cwd / runs / "small" / "segment_predictions.parquet").read_bytes()
+        for runs in ("runs", "anew")
+    )
+    assert one == other
