@@ -13,8 +13,8 @@ from pipelines.errors import require
 # A password may hold slashes and at signs: it reaches to the last of these. What stands there like
 # a port is one, but in the address of a database, whose libraries would take it for a password.
 _PASSWORD = (
-    r"(?:(?:postgres\w*|mysql|mariadb|mssql|oracle)(?:\+\w+)?://[^\s/@:\"']*:[^\s\"']*@"
-    r"|\w+://[^\s/@:\"']*:(?!\d+(?:[/?#]|$))[^\s\"']*@)"
+    r"(?:(?:postgres\w*|mysql|mariadb|mssql|oracle)(?:\+\w+)?://[^\s/@:\"'\[]*:[^\s\"']*@"
+    r"|\w+://[^\s/@:\"'\[]*:(?!\d+(?:[/?#]|$))[^\s\"']*@)"
 )
 _NAME = r"://[^\s/@\"']+@"
 _USER = re.compile(rf"{_PASSWORD}|\w+{_NAME}")

@@ -129,10 +129,10 @@ class FeatureWorker:
         except MemoryError as error:
             stopped = str(error) or "a process ran out of memory"
         except Exception as error:
-            problem = str(error) if isinstance(error, OSError) else store_problem(error)
-            if problem is None:
+            problem = store_problem(error)
+            if problem is None and not isinstance(error, OSError):
                 raise
-            stopped = problem
+            stopped = problem or str(error) or type(error).__name__
         return {"clip_id": row["clip_id"], "refused": refused, "stopped": stopped}
 
     def _extract(self, kind: str, clip_id: str, key: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from upath import UPath
 
+from pipelines.errors import UsageError
 from pipelines.storage import exclusive, write_whole
 
 CACHE = "HARNESS_CACHE"
@@ -41,6 +42,8 @@ def host_copy(address: UPath) -> Path | None:
         # Trials that begin together want the same clips.
         try:
             held.enter_context(exclusive(copy.with_name(".lock")))
+        except UsageError:
+            pass  # no locks there: each fetches its own, and puts it there whole
         except OSError:
             return None
         if not copy.exists():

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.credentials import refuse_credential
 from pipelines.errors import UsageError, require
 
 # Read when Ray is imported, here and in every process that Ray starts from this one.
@@ -132,12 +133,13 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
         "logging_level": logging.INFO if verbose else logging.ERROR,
     }
     address = config.address or os.environ.get("RAY_ADDRESS") or "auto"
+    source = "cluster.address" if config.address else "RAY_ADDRESS"
     if address == "auto":
         address = _cluster_of_this_node() or ""
     elif address == LOCAL:
         address = ""
     else:
-        _check_form(address)
+        _check_form(address, source)
         _check_answers(address)
     with ExitStack() as until_the_end:
         if address:
@@ -227,16 +229,17 @@ def _cluster_of_this_node() -> str | None:
     return address
 
 
-def _check_form(address: str) -> None:
+def _check_form(address: str, source: str) -> None:
+    refuse_credential(source, address)
     require(
         not address.startswith(("http://", "https://")),
-        f"RAY_ADDRESS ({address}) is that of a job server, and this command is no job: run it with "
-        "RAY_ADDRESS= in front of it, on this machine or on the cluster's head",
+        f"{source} ({address}) is that of a job server, and this command is no job: unset it to "
+        "run on this machine, or run the command on the cluster's head",
     )
     host, _, port = address.rpartition(":")
     require(
         bool(host) and port.isdigit() and "/" not in address,
-        f"cluster.address ({address}) must be host:port of a running Ray cluster, auto for that of "
+        f"{source} ({address}) must be host:port of a running Ray cluster, auto for that of "
         "this node, or local for a Ray of its own",
     )
 

@@ -122,6 +122,8 @@ class CorpusFolder:
             found = list(self._local_files() if self._local else self._object_files())
         except Exception as error:
             raise self._unreachable(error) from error
+        self.unreadable.sort()
+        self.leading_out.sort()
         return sorted((file for file in found if _is_listed(file.path)), key=lambda f: f.path)
 
     def read_text(self, path: str) -> str:
@@ -154,7 +156,8 @@ class CorpusFolder:
                 path = here / name
                 relative = path.relative_to(self._base).as_posix()
                 if path.is_symlink() and self.leads_out(relative):
-                    self.leading_out.append(printable(relative))
+                    if _is_listed(relative):
+                        self.leading_out.append(printable(relative))
                     continue
                 try:
                     status = path.stat()

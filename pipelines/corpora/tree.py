@@ -28,7 +28,7 @@ class CorpusSettings:
     root: str = ""
     """A folder, or an address in object storage."""
     outside_links: bool = False
-    """Follow links that lead out of the root; without it those are left out, and said."""
+    """Follow links that lead out of the root; without it they are refused."""
 
     def __post_init__(self) -> None:
         require(
@@ -124,8 +124,14 @@ def read_tree(
     """Return the clips among the files of a folder. `expected` says its layout in a few words.
 
     Raises:
-        UsageError: no file fits; says what was expected and what was found.
+        UsageError: no file fits; says what was expected and what was found. Or links lead out of
+            the root, and nobody said that they may: without them people could be missing unseen.
     """
+    require(
+        not folder.leading_out,
+        f"links lead out of corpus.root ({settings.root}): {_some(folder.leading_out)}; follow "
+        "them with corpus.outside_links=true, or take them away",
+    )
     takes, left_out = _takes(files, take_of)
     kept, copies, irregular = _one_of_each(takes)
     left_out += copies

@@ -37,6 +37,7 @@ def test_a_secret_is_seen_and_refused(text: str) -> None:
         "http://127.0.0.1:5000",
         "http://[::1]:5000/path?page=2",
         "http://127.0.0.1:5000/me@home",
+        "http://[::1]:5000/me@home",
         "sftp://me@host/corpus",
         "s3://bucket/data",
         "s3://bucket/a@b:c",

@@ -232,6 +232,7 @@ def test_features_that_are_not_finite_are_refused_by_the_clips_name(
     [
         (OSError(errno.ENOSPC, "No space left on device", "/x/k"), "No space left on device"),
         (MemoryError(), "ran out of memory"),
+        (TimeoutError(), "TimeoutError"),
     ],
 )
 def test_what_stops_the_work_is_no_wrong_request_and_no_finished_clip(

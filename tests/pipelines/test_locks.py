@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+from upath import UPath
 
 from pipelines.errors import UsageError
+from pipelines.host_copies import host_copy
 from pipelines.locks import hold
 from pipelines.storage import claim, exclusive
 
@@ -28,6 +30,19 @@ def test_a_file_system_without_locks_is_told_in_a_line(
         pass
     with pytest.raises(UsageError, match=told), hold(tmp_path, print):
         pass
+
+
+def test_a_hosts_cache_does_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_lock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_lock)
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "copies"))
+    address = UPath("memory://store/a.bin")
+    address.write_bytes(b"features")
+    copy = host_copy(address)
+    assert copy is not None
+    assert copy.read_bytes() == b"features"
 
 
 def test_another_fault_of_the_file_system_is_not_taken_for_that(

@@ -71,10 +71,21 @@ def test_how_many_a_host_has_room_for(host: Host, cpus: int, gpus: float, room: 
     assert host.room(cpus, gpus) == room
 
 
-def test_the_address_of_a_job_server_is_no_cluster_for_a_command_that_is_no_job(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("source", ["cluster.address", "RAY_ADDRESS"])
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("http://127.0.0.1:8265", r"{0} \(http://127\.0\.0\.1:8265\) is that of a job server"),
+        ("http://me:word@127.0.0.1:8265", "{0} carries a password or a key"),
+        ("127.0.0.1", r"{0} \(127\.0\.0\.1\) must be host:port"),
+    ],
+)
+def test_an_address_that_is_no_clusters_is_refused_by_where_it_stands(
+    source: str, address: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
-    told = r"^RAY_ADDRESS \(http://127\.0\.0\.1:8265\) is that of a job server, and this command is"
-    with pytest.raises(UsageError, match=told), ray_session(ClusterConfig()):
+    here = source == "cluster.address"
+    monkeypatch.setenv("RAY_ADDRESS", "" if here else address)
+    config = ClusterConfig(address=address if here else None)
+    with pytest.raises(UsageError, match=f"^{told.format(source)}") as refused, ray_session(config):
         pass
+    assert "word" not in str(refused.value).replace("password", "")

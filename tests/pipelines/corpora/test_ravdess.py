@@ -57,6 +57,21 @@ def test_what_is_left_out_has_a_reason_for_each_of_its_files(whole: Path) -> Non
     }
 
 
+def test_people_behind_links_that_lead_out_are_not_missing_unseen(tmp_path: Path) -> None:
+    plant(tmp_path / "disk", ravdess_paths("01", "01"))
+    root = tmp_path / "RAVDESS"
+    root.mkdir()
+    actors = sorted((tmp_path / "disk").rglob("Actor_*"))
+    for actor in actors[:20]:
+        actor.rename(root / actor.name)
+    for actor in actors[20:]:
+        (root / actor.name).symlink_to(actor)
+    named = ", ".join(actor.name for actor in actors[20:])
+    with pytest.raises(UsageError, match=rf"^links lead out of corpus\.root .*: {named}; follow"):
+        read(root)
+    assert len(read(root, outside_links=True).clips) == 1440
+
+
 def test_a_name_says_all_of_a_clip(whole: Path) -> None:
     clip = by_id(read(whole))["Actor_12/01-01-06-01-02-01-12"]
     assert (clip.subject, clip.emotion, clip.sentence, clip.take) == ("12", "fear", "02", "01")

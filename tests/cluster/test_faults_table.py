@@ -1,0 +1,38 @@
+"""What docs/reliability.md says of planted faults is what was kept of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+TABLE = ROOT / "docs" / "reliability.md"
+KEPT = ROOT / "benchmarks" / "results" / "faults.jsonl"
+
+
+def told() -> Counter[tuple[str, str]]:
+    """Return how often each was struck, by place, as the table has it."""
+    found: Counter[tuple[str, str]] = Counter()
+    for line in TABLE.read_text().splitlines():
+        row = re.fullmatch(r"\| (?:the |a |an )?[^|]+? \| \d* ?\| \d* ?\| [^|]+ \| same \|", line)
+        if row:
+            what, hosts, here = (cell.strip() for cell in line.split("|")[1:4])
+            what = what.partition(" (")[0]
+            found["three hosts", what] += int(hosts or 0)
+            found["one machine", what] += int(here or 0)
+    return +found
+
+
+def test_the_table_counts_the_rows_that_were_kept() -> None:
+    rows = [json.loads(line) for line in KEPT.read_text().splitlines()]
+    assert len(rows) >= 20
+    assert all(row["same"] for row in rows)
+    assert told() == Counter((row["where"], row["what"]) for row in rows)
+
+
+def test_what_ended_by_itself_is_told_as_that() -> None:
+    rows = [json.loads(line) for line in KEPT.read_text().splitlines()]
+    again = {row["what"] for row in rows if not row["ended"].startswith("by itself")}
+    assert again == {"the driver"}
