@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +106,20 @@ class Job:
                 keeps=self.keeps,
             )
 
-    def enter_failure(self, error: str) -> None:
-        """Enter the first split that has not come to an end as failed; none where all have."""
+    @property
+    def unfinished(self) -> str | None:
+        """The first split that has not come to an end; None where all have, or one was given up."""
         for split in self.splits:
             if self.ledger.is_halted(split.split_id, self.digest):
-                return
+                return None
             if not self.ledger.is_done(split.split_id, self.digest):
-                self.ledger.record_failure(split.split_id, error, self.digest)
-                return
+                return split.split_id
+        return None
+
+    def enter_failure(self, error: str) -> None:
+        """Enter the first split that has not come to an end as failed; none where all have."""
+        if (split_id := self.unfinished) is not None:
+            self.ledger.record_failure(split_id, error, self.digest)
 
 
 def run_jobs(
@@ -143,13 +150,15 @@ def run_jobs(
     cluster = jobs[0].config.cluster
     scratch = folder / "tune"
     files = {job.name: _write_trials(job, classes, scratch / "tasks") for job in jobs}
-    left, crowding = list(jobs), 1
-    while left:
+    left, crowding, retries = list(jobs), 1, cluster.trial_retries
+    for number in count():
+        if not left:
+            break
         failed = _run_once(
             {job.name: files[job.name] for job in left},
             jobs[0].config,
             crowding,
-            scratch / f"tune-{crowding}",
+            scratch / f"tune-{number}",
             _Watch(on_done, on_epochs),
         )
         short = {name: found for name, error in failed.items() if (found := shortage(error))}
@@ -159,21 +168,25 @@ def run_jobs(
             for found in set(short.values())
             if (more := next_crowding(cluster, crowding, hosts, found)) is not None
         }
-        again = [job for job in left if short.get(job.name) in steps]
+        hungry = [job for job in left if short.get(job.name) in steps]
+        # One whose process dies between two trials Tune may lose, and knows no error of.
+        lost = [job for job in left if job.name not in failed and job.unfinished and retries > 0]
+        retries -= bool(lost)
+        names = {job.name for job in (*hungry, *lost)}
         for job in left:
-            if job in again:
+            if job.name in names:
                 continue
             job.enter_failure(_reason(failed.get(job.name), short.get(job.name)))
             if job.name in failed:
                 on_done(job.name)
-        if again:
+        if hungry:
             crowding = max(steps.values())
             say(
-                f"{len(again)} of {len(left)} trials ran out of memory: they are tried again with "
+                f"{len(hungry)} of {len(left)} trials ran out of memory: they are tried again with "
                 f"{_told(bundles(cluster, crowding))} reserved for each, so that fewer share a "
                 f"{' and a '.join(sorted(found.value for found in steps))}"
             )
-        left = again
+        left = [job for job in left if job.name in names]
     shutil.rmtree(scratch, ignore_errors=True)
 
 

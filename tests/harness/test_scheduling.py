@@ -1,0 +1,78 @@
+"""Trials that end otherwise than Tune says: what is run again, how often, and what is entered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness import scheduling
+from pipelines.session import ClusterConfig, Host
+
+
+@dataclass
+class PlayedJob:
+    """A job whose trial comes to its end at the n-th time that it is run."""
+
+    name: str
+    ends_at: int
+    config: Any
+    runs: int = 0
+    failure: str = ""
+    trials: Any = field(default=lambda classes: [])
+
+    @property
+    def unfinished(self) -> str | None:
+        return self.name if self.runs < self.ends_at else None
+
+    def enter_failure(self, error: str) -> None:
+        if self.unfinished:
+            self.failure = error
+
+
+def play(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, ends: dict[str, int], retries: int
+) -> tuple[dict[str, PlayedJob], list[list[str]]]:
+    """Run jobs with a Tune that loses those which have not come to their end."""
+    config = SimpleNamespace(cluster=ClusterConfig(trial_retries=retries))
+    jobs = {name: PlayedJob(name, ends_at, config) for name, ends_at in ends.items()}
+    rounds: list[list[str]] = []
+
+    def run_once(files: dict[str, list[str]], *_: object) -> dict[str, BaseException]:
+        rounds.append(list(files))
+        for name in files:
+            jobs[name].runs += 1
+        return {}
+
+    monkeypatch.setattr(scheduling, "_run_once", run_once)
+    monkeypatch.setattr(scheduling, "hosts_now", lambda: (Host(2),))
+    scheduling.run_jobs(
+        list(jobs.values()),  # type: ignore[arg-type]
+        classes=[],
+        folder=folder,
+        on_done=lambda name: None,
+        on_epochs=lambda name, rows: None,
+        say=print,
+    )
+    return jobs, rounds
+
+
+def test_a_trial_that_tune_loses_is_run_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    jobs, rounds = play(monkeypatch, tmp_path, {"a": 1, "b": 2, "c": 1}, retries=1)
+    assert rounds == [["a", "b", "c"], ["b"]]
+    assert {job.failure for job in jobs.values()} == {""}
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_one_that_is_lost_each_time_has_failed_after_as_many_tries(
+    retries: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    jobs, rounds = play(monkeypatch, tmp_path, {"a": 1, "b": 99}, retries=retries)
+    assert rounds == [["a", "b"], *([["b"]] * retries)]
+    assert jobs["b"].failure == "the trial ended without a result"
+    assert jobs["a"].failure == ""
