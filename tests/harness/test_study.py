@@ -341,6 +341,7 @@ def trial_processes(mark: str) -> list[int]:
     return found
 
 
+@pytest.mark.long
 def test_a_trial_killed_in_its_work_is_tried_again_and_changes_nothing(
     small_study: SmallStudy, tmp_path: Path
 ) -> None:

@@ -123,6 +123,7 @@ def test_killed_again_and_again_at_any_moment_it_ends_as_if_undisturbed(
     assert not list(data.rglob("*.tmp"))
 
 
+@pytest.mark.long
 def test_of_two_runs_at_once_one_works_and_the_other_waits_and_says_so(
     small_study: SmallStudy, tmp_path: Path
 ) -> None:
