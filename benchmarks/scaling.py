@@ -18,15 +18,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.feature_corpus import Geometry, clips_of, write_feature_corpus
 from benchmarks.measured_process import measure
 from benchmarks.nap import DURATIONS, TOGETHER, nap, naps_in
-from benchmarks.tune_splits import run_splits
+from benchmarks.tune_splits import TinyStudy
 from harness.plan import Plan
 from harness.plan_file import read_plan, write_plan
-from harness.protocols import ProtocolConfig
-from harness.splits import plan_splits
-from pipelines.config import PipelineConfig, compose_config, resolve
 from pipelines.session import ray_session
 
 SPLITS = 42
@@ -190,21 +186,15 @@ def replay(durations: Sequence[float], workers: int) -> dict[str, Any]:
     """Run 42 splits that sleep, or four times as many, scheduled as those of a study are."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shards, places = write_feature_corpus(
-            folder / "corpus", Geometry(subjects=SPLITS, clips=2, feature_size=8)
-        )
-        config = compose_config(
-            "pipeline",
-            PipelineConfig,
-            [f"cluster.cpus={workers}", f"paths.runs={folder}", "training.trunk=frozen"],
-        )
-        resolve(config)
-        plan = plan_splits(
-            clips_of(shards.usable), {}, ProtocolConfig(seeds=4 if workers > MANY else 1), seed=0
+        study = TinyStudy.write(
+            folder,
+            subjects=SPLITS,
+            cluster=[f"cluster.cpus={workers}"],
+            seeds=4 if workers > MANY else 1,
         )
         seconds = {
             split.split_id: durations[number % len(durations)]
-            for number, split in enumerate(plan.splits)
+            for number, split in enumerate(study.splits)
         }
         (folder / "durations.json").write_text(json.dumps(seconds))
         os.environ[DURATIONS] = str(folder / "durations.json")
@@ -212,27 +202,19 @@ def replay(durations: Sequence[float], workers: int) -> dict[str, Any]:
         # scheduler's, so the first splits wait until all are there.
         os.environ[TOGETHER] = str(workers)
         begun = time.perf_counter()
-        with ray_session(config.cluster), patch("harness.scheduling.trainable", nap):
+        with ray_session(study.config.cluster), patch("harness.scheduling.trainable", nap):
             started, came = time.perf_counter(), time.monotonic()
-            run_splits(
-                plan.splits,
-                config=config,
-                shards=shards,
-                places=places,
-                classes=sorted({outcome.emotion for outcome in shards.usable}),
-                folder=folder / "study",
-                study_digest="nap",
-            )
+            study.run()
         naps = naps_in(folder)
     least = shortest(list(seconds.values()), workers)
     took = max(process[-1][1] for process in naps) - min(process[0][0] for process in naps)
     return {
         "workers": workers,
-        "splits": len(plan.splits),
+        "splits": len(study.splits),
         "ideal_seconds": round(least, 1),
         "measured_seconds": round(took, 1),
         "efficiency": round(least / took, 3),
-        "splits_per_second": round(len(plan.splits) / took, 1),
+        "splits_per_second": round(len(study.splits) / took, 1),
         "processes": len(naps),
         "seconds_start_of_ray": round(started - begun, 1),
         "seconds_start_of_processes": round(min(p[0][0] for p in naps) - came, 1),

@@ -14,12 +14,8 @@ from typing import Any
 import pytest
 import ray
 
-from benchmarks.feature_corpus import Geometry, clips_of, write_feature_corpus
 from benchmarks.nap import DURATIONS, nap, naps_in
-from benchmarks.tune_splits import run_splits
-from harness.protocols import ProtocolConfig
-from harness.splits import plan_splits
-from pipelines.config import PipelineConfig, compose_config, resolve
+from benchmarks.tune_splits import TinyStudy
 from pipelines.session import hosts_now, quiet_libraries
 
 SUBJECTS, NAP_S = 8, 1.0
@@ -60,31 +56,14 @@ def at_once(naps: list[list[tuple[float, float]]]) -> int:
 def test_a_trial_takes_its_gpus_or_its_share_of_one(
     gpus: float, together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shards, places = write_feature_corpus(
-        tmp_path / "corpus", Geometry(subjects=SUBJECTS, clips=2, feature_size=8)
-    )
-    config = compose_config(
-        "pipeline",
-        PipelineConfig,
-        [f"cluster.trial_gpus={gpus}", f"paths.runs={tmp_path}", "training.trunk=frozen"],
-    )
-    resolve(config)
-    plan = plan_splits(clips_of(shards.usable), {}, ProtocolConfig(), seed=0)
-    assert len(plan.splits) == SUBJECTS
+    study = TinyStudy.write(tmp_path, subjects=SUBJECTS, cluster=[f"cluster.trial_gpus={gpus}"])
+    assert len(study.splits) == SUBJECTS
     (tmp_path / "durations.json").write_text(
-        json.dumps({split.split_id: NAP_S for split in plan.splits})
+        json.dumps({split.split_id: NAP_S for split in study.splits})
     )
     # Processes of a Ray that runs already have the variables of its start: the trial is told.
     monkeypatch.setattr("harness.scheduling.trainable", _napping(tmp_path / "durations.json"))
-    run_splits(
-        plan.splits,
-        config=config,
-        shards=shards,
-        places=places,
-        classes=sorted({outcome.emotion for outcome in shards.usable}),
-        folder=tmp_path / "study",
-        study_digest="nap",
-    )
+    study.run()
     naps = naps_in(tmp_path)
     assert sum(len(process) for process in naps) == SUBJECTS
     assert at_once(naps) == together
