@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ray_up import Cluster
 
 NAMES = ("head", "first", "second")
+BY_ITSELF_S = 90.0
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +40,16 @@ def whole(cluster: Cluster) -> Cluster:
     for host in cluster.hosts:
         if not host.runs:
             host.start()
-    cluster.wait_for_nodes(cluster.hosts.all)
+    try:
+        cluster.wait_for_nodes(cluster.hosts.all, limit_s=BY_ITSELF_S)
+    except AssertionError:
+        # Whether a host comes back by itself is for the test that lost it to say.
+        there = cluster.nodes()
+        for host in cluster.workers:
+            if host.address not in there:
+                cluster.join(host)
+        cluster.wait_for_nodes(cluster.hosts.all)
+    cluster.wait_until_settled()
     return cluster
 
 

@@ -21,6 +21,8 @@ ROOT = Path(__file__).parent.parent.parent
 ONPREM = ROOT / "conf" / "cluster" / "onprem.yaml"
 JOB_SERVER = "http://127.0.0.1:8265"
 UP_S, NODES_S, DOWN_S, JOB_S = 300, 240, 180, 600
+SETTLED_S = 3.0
+"""Ray's head starts Ray on a host by several commands, with less between them."""
 SIZE = "--num-cpus=2 --object-store-memory=200000000"
 """Of a host: all of them are this one machine, and each would take all of it for its own."""
 
@@ -120,6 +122,23 @@ class Cluster:
         while (there := self.nodes()) != {host.address for host in hosts}:
             assert time.monotonic() < deadline, f"Ray has {there} after {limit_s} s"
             time.sleep(1.0)
+
+    def wait_until_settled(self) -> None:
+        """Wait until Ray's head is done with starting Ray on its hosts.
+
+        It never tries one again that is lost while it is at that.
+        """
+        deadline = time.monotonic() + NODES_S
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < SETTLED_S:
+            if any(self.head.processes("ssh ", host.address) for host in self.workers):
+                quiet_since = time.monotonic()
+            assert time.monotonic() < deadline, "Ray's head is not done with its hosts"
+            time.sleep(0.2)
+
+    def join(self, host: Host, before: str = "", options: str = "") -> None:
+        """Start Ray on a host by hand, with something before the command or after it."""
+        host.run(f"{before} ray start --address={self.head.address}:6379 {SIZE} {options}")
 
 
 def ended(process: subprocess.Popen[str], limit_s: int = JOB_S) -> Result:

@@ -60,10 +60,10 @@ def test_a_process_is_killed(whole: Cluster, undisturbed: Path, what: str, seed:
     there, strike = killer(whole.workers if on_workers else whole.hosts.all, words, begins)
     if what == "a raylet":  # which is there from the beginning: the study counts
         there, _ = killer(whole.hosts.all, (), DRIVER)
-    struck_by(whole, Fault(strike, there, seed, within_s), name, undisturbed, what)
+    struck_by(whole, Fault(strike, there, seed, within_s), name, undisturbed, what).keep()
 
 
-def struck_by(cluster: Cluster, fault: Fault, name: str, undisturbed: Path, what: str) -> None:
+def struck_by(cluster: Cluster, fault: Fault, name: str, undisturbed: Path, what: str) -> Struck:
     """Run a study while a fault waits for its moment, and again until it is complete."""
     row = Struck("three hosts", what, fault.seed)
     with fault:
@@ -79,7 +79,7 @@ def struck_by(cluster: Cluster, fault: Fault, name: str, undisturbed: Path, what
     check_same(cluster.runs / name, undisturbed)
     assert children_in_mlflow(cluster, name) == SPLITS
     row.same = True
-    row.keep()
+    return row
 
 
 def losing(cluster: Cluster, *, back_after_s: float | None) -> Callable[[random.Random], str]:
@@ -103,7 +103,10 @@ def test_a_host_is_lost(
     what = "a host lost for good" if back_after_s is None else "a host lost that comes back"
     there, _ = killer(whole.hosts.all, (), DRIVER)
     fault = Fault(losing(whole, back_after_s=back_after_s), there, seed, 25.0)
-    struck_by(whole, fault, f"fault-{seed}", undisturbed, what)
+    row = struck_by(whole, fault, f"fault-{seed}", undisturbed, what)
+    if back_after_s is not None:
+        whole.wait_for_nodes(whole.hosts.all)
+    row.keep()
 
 
 def test_a_spot_instance_is_taken_away_and_another_comes(whole: Cluster, undisturbed: Path) -> None:
@@ -120,7 +123,9 @@ def test_a_spot_instance_is_taken_away_and_another_comes(whole: Cluster, undistu
 
     there, _ = killer(whole.hosts.all, (), DRIVER)
     fault = Fault(strike, there, 116, 25.0)
-    struck_by(whole, fault, "fault-116", undisturbed, "a spot interruption")
+    row = struck_by(whole, fault, "fault-116", undisturbed, "a spot interruption")
+    whole.wait_for_nodes(whole.hosts.all)
+    row.keep()
 
 
 def test_a_host_is_added_in_the_middle(whole: Cluster, undisturbed: Path) -> None:
@@ -135,8 +140,9 @@ def test_a_host_is_added_in_the_middle(whole: Cluster, undisturbed: Path) -> Non
     there, _ = killer(whole.hosts.all, (), DRIVER)
     fault = Fault(strike, there, 114, 10.0)
     with watched(whole, clips="ClipWorker", trials="ImplicitFunc") as seen:
-        struck_by(whole, fault, "fault-114", undisturbed, "a host added in the middle")
+        row = struck_by(whole, fault, "fault-114", undisturbed, "a host added in the middle")
     assert any(late.name in hosts for hosts in seen.hosts.values())
+    row.keep()
 
 
 def test_the_mlflow_server_is_killed(whole: Cluster, undisturbed: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import time
@@ -11,10 +12,11 @@ import pytest
 from cluster_study import SPLITS, arguments, check_same, children_in_mlflow, watched
 from conftest import SMALL
 from hosts import SHARED_AT
-from ray_up import SIZE, Cluster, ended
+from ray_up import Cluster, ended
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
+GIVEN_UP_S = 30.0
 CLOCK_AHEAD = Path(__file__).with_name("clock_ahead.c")
 
 
@@ -23,7 +25,7 @@ def start_ray_again(cluster: Cluster, before: str = "", options: str = "") -> No
     host = cluster.workers[-1]
     host.run("ray stop --force")
     cluster.wait_for_nodes(cluster.hosts.all[:-1])
-    host.run(f"{before} ray start --address={cluster.head.address}:6379 {SIZE} {options}")
+    cluster.join(host, before, options)
     cluster.wait_for_nodes(cluster.hosts.all)
 
 
@@ -68,8 +70,12 @@ def test_two_studies_at_once_make_their_shards_once(whole: Cluster, undisturbed:
         assert done.status == 0, done.stderr
         check_same(whole.runs / f"pair-{number}", undisturbed)
         assert children_in_mlflow(whole, f"pair-{number}") == SPLITS
-    # One of them found the other at work on the shards, and waited.
-    assert sum("is working on" in done.stderr for done in ends) == 1
+    # The corpus is made first, then its shards: whoever comes later to either waits for the other.
+    waited = [at for done in ends for at in re.findall(r"is working on (\S+):", done.stderr)]
+    assert waited
+    assert len(waited) == len(set(waited)) <= 2
+    for stage in ("make corpus", "preprocess"):
+        assert sum(f"{stage}: 18 of 18" in done.stderr for done in ends) == 1, stage
 
 
 def test_of_a_study_started_twice_the_second_says_so(whole: Cluster, undisturbed: Path) -> None:
@@ -124,3 +130,28 @@ def test_features_are_made_where_a_gpu_is_and_a_host_whose_gpu_fails_is_named(
     assert done.status == 2
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert f"none that it could use on {whole.workers[-1].name}" in error
+
+
+def test_a_host_that_ray_has_given_up_joins_by_hand(whole: Cluster, undisturbed: Path) -> None:
+    late = whole.workers[-1]
+    others = whole.hosts.all[:-1]
+    late.lose()
+    whole.wait_for_nodes(others)
+    late.start()
+    deadline = time.monotonic() + GIVEN_UP_S
+    while not whole.head.processes("ssh ", late.address, "ray start"):
+        assert time.monotonic() < deadline, "Ray's head does not start Ray on it"
+        time.sleep(0.05)
+    late.lose()
+    late.start()
+    whole.wait_until_settled()
+    # If it comes by itself now, Ray has learned to try again, and docs/cluster.md may say so.
+    time.sleep(GIVEN_UP_S)
+    assert whole.nodes() == {host.address for host in others}
+    whole.join(late)
+    whole.wait_for_nodes(whole.hosts.all)
+    with watched(whole, trials="ImplicitFunc") as seen:
+        done = whole.submit("harness.loso", *arguments("by-hand"))
+    assert done.status == 0, done.stderr
+    assert late.name in seen.hosts["trials"]
+    check_same(whole.runs / "by-hand", undisturbed)
