@@ -20,14 +20,15 @@ test: lint
 
 # What the long tests found, not only that they passed, is in benchmarks/results/long_tests.txt.
 # Each fault that is planted leaves a row.
-FAULTS_FILE := benchmarks/results/faults.jsonl
+FAULTS := benchmarks/results/faults
 test-long: test
-	rm -f $(FAULTS_FILE)
-	set -o pipefail; FAULTS_FILE=$(abspath $(FAULTS_FILE)) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup \
+	rm -f $(FAULTS).new
+	set -o pipefail; FAULTS_FILE=$(abspath $(FAULTS).new) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup \
 		-m "long and not cluster" -rP --no-header -q | grep -v -e "^\[gw" -e "^bringing up" | \
 		tee benchmarks/results/long_tests.txt
-	CLUSTER_TESTS=cluster CLUSTER_LIMIT_S=5400 FAULTS_FILE=$(abspath $(FAULTS_FILE)) \
+	CLUSTER_TESTS=cluster CLUSTER_LIMIT_S=5400 FAULTS_FILE=$(abspath $(FAULTS).new) \
 		tests/cluster/run.sh $(BIN)/python
+	mv $(FAULTS).new $(FAULTS).jsonl
 
 # On three hosts, which are namespaces of this machine: `ray up`, a study from outside, faults.
 test-cluster: $(INSTALLED)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.split_task import SplitResult, SplitTask
-from pipelines.storage import write_json, write_table
+from pipelines.storage import write_json, write_new_json, write_table
 
 DONE, FAILED, HALTED = "done", "failed", "halted"
 ATTENTION_COLUMNS = {
@@ -97,8 +97,16 @@ class Ledger:
         )
 
     def record_failure(self, split_id: str, error: str, study_digest: str) -> None:
-        """Write down that a split failed for good in this run; the next run tries it again."""
-        self._write(Entry(split_id=split_id, status=FAILED, study_digest=study_digest, error=error))
+        """Write down that a split failed for good in this run; the next run tries it again.
+
+        Never over what another host has finished, whether this one sees it yet or not.
+        """
+        entry = Entry(split_id=split_id, status=FAILED, study_digest=study_digest, error=error)
+        if write_new_json(self._entry_path(split_id), vars(entry)):
+            return
+        known = self.entry(split_id)
+        if known and (known.status == FAILED or known.study_digest != study_digest):
+            self._write(entry)
 
     def entry(self, split_id: str) -> Entry | None:
         """Return what is known of a split; None where nothing is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -28,6 +29,9 @@ from pipelines.trunk_recipe import TrunkRecipe
 
 LEAST_FREE_BYTES = 16 * 2**20
 """With less than this on its disk a study that breaks is taken to have broken for that."""
+
+SEEN_SECONDS = 90.0
+"""What one host wrote any other sees within this: NFS looks again after a minute at most."""
 
 
 def split_task(split: Split, labels: Mapping[str, str], classes: Sequence[str]) -> SplitTask:
@@ -154,13 +158,15 @@ def run_jobs(
     for number in count():
         if not left:
             break
+        watch = _Watch(on_done, on_epochs)
         failed = _run_once(
             {job.name: files[job.name] for job in left},
             jobs[0].config,
             crowding,
             scratch / f"tune-{number}",
-            _Watch(on_done, on_epochs),
+            watch,
         )
+        _wait_to_see([job for job in left if job.name in watch.entered])
         short = {name: found for name, error in failed.items() if (found := shortage(error))}
         hosts = hosts_now()
         steps = {
@@ -188,6 +194,16 @@ def run_jobs(
             )
         left = [job for job in left if job.name in names]
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _wait_to_see(jobs: Sequence[Job]) -> None:
+    """Wait until what these jobs' trials say that they entered is seen here.
+
+    They run on other hosts, and a shared file system may show a host for a while what it saw last.
+    """
+    deadline = time.monotonic() + SEEN_SECONDS
+    while any(job.unfinished for job in jobs) and time.monotonic() < deadline:
+        time.sleep(1.0)
 
 
 def _write_trials(job: Job, classes: Sequence[str], folder: Path) -> list[str]:
@@ -288,6 +304,8 @@ class _Watch(tune.Callback):
         self, on_done: Callable[[str], None], on_epochs: Callable[[str, list[Row]], None]
     ) -> None:
         self._on_done, self._on_epochs = on_done, on_epochs
+        self.entered: set[str] = set()
+        """Names of the trials that say that all their splits are in the ledger."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave nothing behind: Tune pickles its callbacks for a restore that is never done."""
@@ -297,6 +315,8 @@ class _Watch(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
     ) -> None:
         self._on_epochs(_trial_name(trial), result.get("rows", []))
+        if result.get("entered"):
+            self.entered.add(_trial_name(trial))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self._on_done(_trial_name(trial))

@@ -211,12 +211,18 @@ def _train(
     reporter = preparations.reporter
     by_id = {split.split_id: split for split in plan.splits}
 
+    sent: set[str] = set()
+    """Splits whose figures the tracker has."""
+
     def send(split: Split) -> None:
         entry = study.ledger.entry(split.split_id)
-        if entry is None:
-            return
         done = study.ledger.is_done(split.split_id, study.digest)
+        # On a shared file system its predictions may come into sight after the entry.
+        if entry is None or (entry.status == DONE and not done):
+            return
         tracker.split(split, entry, study.figures(split) if done else {})
+        if done:
+            sent.add(split.split_id)
 
     for split in plan.splits:
         if split not in todo:
@@ -260,8 +266,9 @@ def _train(
                 say=reporter.warn,
             )
         stage.say("")
+    # Those that failed, and those whose end was not seen yet when their trial told of it.
     for split in todo:
-        if not study.ledger.is_done(split.split_id, study.digest):
+        if split.split_id not in sent:
             send(split)
 
 

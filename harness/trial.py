@@ -261,8 +261,8 @@ class _Reports:
             self._rows = []
 
     def end(self) -> None:
-        # Tune's own word, which ends the trial: it stands in its last report and in no other.
-        tune.report({"name": self.name, "rows": self._rows, "done": True})
+        # "done" is Tune's own word, which ends the trial: in its last report and in no other.
+        tune.report({"name": self.name, "rows": self._rows, "entered": True, "done": True})
 
 
 @lru_cache(maxsize=1)

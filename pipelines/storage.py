@@ -30,6 +30,7 @@ Location = Path | UPath
 
 UNREADABLE = "unreadable"
 """Stands for the content of a file that can't be read."""
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP}
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _STORES = frozenset({"aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "adlfs", "s3fs"})
 
@@ -247,6 +248,30 @@ def write_text(path: Location, text: str) -> None:
 def write_json(path: Location, value: object) -> None:
     """Write JSON whole, sorted and indented for people to read."""
     write_text(path, json.dumps(value, sort_keys=True, indent=1) + "\n")
+
+
+def write_new_json(path: Path, value: object) -> bool:
+    """Write JSON whole if nothing has this name; return whether it was written.
+
+    Whoever keeps the file system says so, not what this host remembers of it. Where that knows no
+    second name of a file, it is this host all the same.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        write_json(temporary, value)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if path.exists():
+            return False
+        write_json(path, value)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 def write_table(path: Location, table: pa.Table) -> None:

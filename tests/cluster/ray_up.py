@@ -165,6 +165,8 @@ def ray_up(hosts: Hosts, laptop: Path) -> Iterator[Cluster]:
         tunnel.terminate()
         tunnel.wait()
         cluster.ray("down", "--yes", str(file), limit_s=DOWN_S)
+        left = {name: some for name, some in hosts.processes("raylet/raylet").items() if some}
+        assert not left, f"ray down left Ray on {left}"
 
 
 def adapted(hosts: Hosts) -> dict[str, Any]:

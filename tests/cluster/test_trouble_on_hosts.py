@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -58,6 +59,26 @@ def test_a_shared_folder_that_is_slow(whole: Cluster, undisturbed: Path) -> None
         host.run("umount --lazy /mnt/slow")
     assert done.status == 0, done.stderr
     check_same(whole.runs / "slow", undisturbed)
+
+
+def test_a_driver_that_sees_what_others_write_half_a_minute_later(
+    whole: Cluster, undisturbed: Path
+) -> None:
+    """Its host remembers which files were not there, as NFS does unless it is told otherwise."""
+    late = "negative_timeout=30,entry_timeout=30,attr_timeout=30"
+    for host in whole.hosts:
+        remembers = f"-o {late}" if host is whole.head else ""
+        host.run(f"mkdir -p /mnt/late && bindfs {remembers} {SHARED_AT} /mnt/late")
+    lies = ("paths.data=/mnt/late/data-late", "paths.runs=/mnt/late/runs")
+    done = whole.submit("harness.loso", *SMALL, "name=late", *lies)
+    for host in whole.hosts:
+        host.run("umount --lazy /mnt/late")
+    assert done.status == 0, done.stderr
+    check_same(whole.runs / "late", undisturbed)
+    assert children_in_mlflow(whole, "late") == SPLITS
+    # What it did not see yet was not taken for lost: no split was trained twice.
+    splits = [json.loads(path.read_text()) for path in (whole.runs / "late/splits").glob("*.json")]
+    assert all(not split["resumed"] and not split["error"] for split in splits)
 
 
 def test_two_studies_at_once_make_their_shards_once(whole: Cluster, undisturbed: Path) -> None:

@@ -28,6 +28,7 @@ KILLS = {
     "the driver": ("harness.loso", 20.0),
 }
 MOST_COMMANDS = 4
+PARENT = "mlflow.parentRunId"
 
 
 def processes(pid: int, word: str) -> list[psutil.Process]:
@@ -40,6 +41,18 @@ def processes(pid: int, word: str) -> list[psutil.Process]:
                 if word in " ".join(each.cmdline()):
                     found.append(each)
     return sorted(found, key=lambda each: each.pid)
+
+
+def splits_in_mlflow(store: Path) -> list[str]:
+    """Return the splits of the one study in a store, each as often as it is there as finished."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{store}")
+    experiment = client.get_experiment_by_name("emotion")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    return sorted(run.data.tags["split_id"] for run in runs if PARENT in run.data.tags)
 
 
 @pytest.mark.parametrize(
@@ -88,5 +101,6 @@ def test_a_process_is_killed(small_study: SmallStudy, tmp_path: Path, what: str,
         row.ended = f"after the same command, {again} more"
     check_same(tmp_path / "runs" / "small", small_study.folder)
     assert sorted(path.stem for path in (tmp_path / "runs/small/splits").glob("*.json")) == SPLITS
+    assert splits_in_mlflow(tmp_path / "runs" / "mlflow.db") == SPLITS
     row.same = True
     row.keep()

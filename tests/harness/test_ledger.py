@@ -1,7 +1,9 @@
-"""The table of a split's predictions has the same columns whatever attention chose among."""
+"""A split's predictions have the same columns whatever attention chose among; none is lost."""
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +91,38 @@ def test_splits_with_and_without_attention_make_one_table(tmp_path: Path) -> Non
     for split_id, weights in told.items():
         ledger.record(task(split_id), result(weights), study_digest="", device="cpu", threads=1)
     assert ledger.segments([*told])["beta_timesteps"].to_pylist() == [None, [0.5, 0.5]]
+
+
+def test_a_failure_is_never_entered_over_what_another_host_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.record(task("one"), result({}), study_digest="now", device="cpu", threads=1)
+    ledger.record_failure("one", "lost", "now")
+    assert ledger.is_done("one", "now")
+    # A host that looked before it was there, and has not looked again since.
+    with monkeypatch.context() as blind:
+        blind.setattr(Ledger, "entry", lambda self, split_id: None)
+        ledger.record_failure("one", "lost", "now")
+    assert ledger.is_done("one", "now")
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_a_failure_takes_the_place_of_one_before_and_of_another_study(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.record(task("one"), result({}), study_digest="before", device="cpu", threads=1)
+    for error in ("first", "second"):
+        ledger.record_failure("one", error, "now")
+        entry = ledger.entry("one")
+        assert entry
+        assert (entry.status, entry.error, entry.study_digest) == ("failed", error, "now")
+
+
+def test_where_a_file_has_one_name_alone_a_failure_is_entered_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    test_a_failure_takes_the_place_of_one_before_and_of_another_study(tmp_path)

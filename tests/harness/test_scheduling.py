@@ -22,10 +22,15 @@ class PlayedJob:
     config: Any
     runs: int = 0
     failure: str = ""
+    unseen: int = 0
+    """Looks until its host sees what the trial says that it has entered."""
     trials: Any = field(default=lambda classes: [])
 
     @property
     def unfinished(self) -> str | None:
+        if self.unseen:
+            self.unseen -= 1
+            return self.name
         return self.name if self.runs < self.ends_at else None
 
     def enter_failure(self, error: str) -> None:
@@ -34,20 +39,29 @@ class PlayedJob:
 
 
 def play(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, ends: dict[str, int], retries: int
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    ends: dict[str, int],
+    retries: int,
+    unseen: int = 0,
 ) -> tuple[dict[str, PlayedJob], list[list[str]]]:
     """Run jobs with a Tune that loses those which have not come to their end."""
     config = SimpleNamespace(cluster=ClusterConfig(trial_retries=retries))
-    jobs = {name: PlayedJob(name, ends_at, config) for name, ends_at in ends.items()}
+    jobs = {name: PlayedJob(name, ends_at, config, unseen=unseen) for name, ends_at in ends.items()}
     rounds: list[list[str]] = []
 
-    def run_once(files: dict[str, list[str]], *_: object) -> dict[str, BaseException]:
+    def run_once(
+        files: dict[str, list[str]], config: Any, crowding: int, scratch: Path, watch: Any
+    ) -> dict[str, BaseException]:
         rounds.append(list(files))
         for name in files:
             jobs[name].runs += 1
+            if jobs[name].runs >= jobs[name].ends_at:
+                watch.entered.add(name)
         return {}
 
     monkeypatch.setattr(scheduling, "_run_once", run_once)
+    monkeypatch.setattr("harness.scheduling.time.sleep", lambda seconds: None)
     monkeypatch.setattr(scheduling, "hosts_now", lambda: (Host(2),))
     scheduling.run_jobs(
         list(jobs.values()),  # type: ignore[arg-type]
@@ -65,6 +79,14 @@ def test_a_trial_that_tune_loses_is_run_again(
 ) -> None:
     jobs, rounds = play(monkeypatch, tmp_path, {"a": 1, "b": 2, "c": 1}, retries=1)
     assert rounds == [["a", "b", "c"], ["b"]]
+    assert {job.failure for job in jobs.values()} == {""}
+
+
+def test_one_that_has_entered_all_is_waited_for_until_that_is_seen_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    jobs, rounds = play(monkeypatch, tmp_path, {"a": 1, "b": 1}, retries=1, unseen=20)
+    assert rounds == [["a", "b"]]
     assert {job.failure for job in jobs.values()} == {""}
 
 
