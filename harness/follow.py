@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from pipelines.command_line import run_command
-from pipelines.errors import require
-from pipelines.jobs.client import ADDRESS, JobClient, job_server
+from pipelines.errors import UsageError, require
+from pipelines.jobs.client import JobClient, job_server, told_address
 from pipelines.jobs.submission import follow_job
 from pipelines.progress import Reporter
 
@@ -22,12 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = [operand for operand in options.overrides if "=" in operand]
         require(len(jobs) == 1, "name the one job to follow, as in python -m harness.follow JOB")
         address = job_server(settings, os.environ)
-        require(
-            address is not None,
-            f"{ADDRESS} ({os.environ.get(ADDRESS, '')}) must be that of the job server, as "
-            "http://127.0.0.1:8265: `ray dashboard ray_cluster.yaml` brings it there",
-        )
-        client = JobClient(str(address))
+        if address is None:
+            raise UsageError(
+                f"{told_address(settings, os.environ)} must be that of the job server, as "
+                "http://127.0.0.1:8265: `ray dashboard ray_cluster.yaml` brings it there"
+            )
+        client = JobClient(address)
         client.require_job(jobs[0])
         return follow_job(client, jobs[0], reporter)
 

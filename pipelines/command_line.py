@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from pipelines.credentials import refuse_credential_in
 from pipelines.errors import StoppedError, UsageError, require
 from pipelines.jobs.client import job_server
 from pipelines.jobs.submission import submit_command
@@ -54,6 +55,13 @@ def run_command(
         on_ray: it works on Ray, and so, where the address is that of a job server, as a job.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        # Before anything is parsed: what can't be is repeated, by argparse and by Hydra.
+        for argument in arguments:
+            refuse_credential_in(argument)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE_ERROR
     shown = settings() if {"-h", "--help"} & set(arguments) else ""
     parser = argparse.ArgumentParser(
         prog=program,

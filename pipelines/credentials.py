@@ -24,6 +24,8 @@ _SECRET_QUERY = re.compile(
     r"((?!\*\*\*)[^&\s]+)",
     re.IGNORECASE,
 )
+# An address, which may have `=` behind its password, is none.
+_SETTING = re.compile(r"[+~-]*[\w.-]+(?:[/@][\w.-]+)*")
 
 
 def has_credential(text: str) -> bool:
@@ -45,6 +47,16 @@ def without_credentials(text: str) -> str:
 
 def _hide(found: re.Match[str]) -> str:
     return f"{found[1]}***"
+
+
+def refuse_credential_in(argument: str) -> None:
+    """Refuse an argument of a command line that carries one, written as a setting or otherwise.
+
+    Raises:
+        UsageError: it does; named by what stands before `=`, unless that is no name.
+    """
+    name = argument.partition("=")[0]
+    refuse_credential(name if _SETTING.fullmatch(name) else "a setting", argument)
 
 
 def refuse_credential(name: str, value: str) -> None:

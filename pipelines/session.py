@@ -32,7 +32,8 @@ _QUIET = {
 
 CONNECT_SECONDS = 10
 ASK_SECONDS = 2.0
-LOCAL = "local"
+LOCAL, AUTO = "local", "auto"
+ADDRESS, ADDRESS_SETTING = "RAY_ADDRESS", "cluster.address"
 
 
 @dataclass
@@ -41,7 +42,7 @@ class ClusterConfig:
 
     address: str | None = None
     """Of a running Ray cluster; unset: the cluster of this node if there is one, else our own;
-    local: our own even so."""
+    auto: the cluster of this node, and no other; local: our own even so."""
     cpus: int | None = None
     """CPUs of a local Ray; unset: all."""
     trial_cpus: int = 1
@@ -100,6 +101,17 @@ class Host:
 
 
 @dataclass(frozen=True)
+class NamedAddress:
+    """An address, and what sets it: a message names both."""
+
+    text: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.source} ({self.text})"
+
+
+@dataclass(frozen=True)
 class Place:
     """Where it runs, and with what."""
 
@@ -109,10 +121,13 @@ class Place:
     gpus: float
     hosts: Sequence[Host] = ()
     """Of a cluster, those that are there now."""
+    gone: str = ""
+    """Of a local Ray, which cluster of this node it stands in for."""
 
     def __str__(self) -> str:
         where = "a local Ray" if self.local else f"the Ray cluster at {self.address}"
-        return f"{where}: {self.cpus} CPUs, {self.gpus:g} GPUs"
+        gone = f"; {self.gone}" if self.gone else ""
+        return f"{where}: {self.cpus} CPUs, {self.gpus:g} GPUs{gone}"
 
 
 @contextmanager
@@ -132,22 +147,14 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
         "log_to_driver": verbose,
         "logging_level": logging.INFO if verbose else logging.ERROR,
     }
-    address = config.address or os.environ.get("RAY_ADDRESS") or "auto"
-    source = "cluster.address" if config.address else "RAY_ADDRESS"
-    if address == "auto":
-        address = _cluster_of_this_node() or ""
-    elif address == LOCAL:
-        address = ""
-    else:
-        _check_form(address, source)
-        _check_answers(address)
+    cluster, gone = _find_cluster(config)
     with ExitStack() as until_the_end:
-        if address:
-            _join(address, options)
+        if cluster is not None:
+            _join(cluster, options)
         else:
             until_the_end.enter_context(_on_loopback())
             ray.init(
-                address="local",
+                address=LOCAL,
                 num_cpus=config.cpus,
                 include_dashboard=False,
                 object_store_memory=config.object_store_mb * 2**20,
@@ -158,11 +165,12 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
             quiet_libraries()
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         yield Place(
-            address=address or "local",
-            local=not address,
+            address=LOCAL if cluster is None else cluster.text,
+            local=cluster is None,
             cpus=int(resources.get("CPU", 0)),
             gpus=float(resources.get("GPU", 0)),
             hosts=hosts_now(),
+            gone=gone,
         )
 
 
@@ -188,13 +196,13 @@ def _on_loopback() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before[1]
 
 
-def _join(address: str, options: dict[str, Any]) -> None:
+def _join(address: NamedAddress, options: dict[str, Any]) -> None:
     import ray
     from ray.exceptions import RayError
 
     bring_token()
     try:
-        ray.init(address=address, **options)
+        ray.init(address=address.text, **options)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
         raise _no_cluster(address, error) from error
 
@@ -215,38 +223,67 @@ def bring_token() -> None:
         setup._enable_token_auth()
 
 
-def _cluster_of_this_node() -> str | None:
-    """Return what `ray start` left on this node, if it still runs; never another program's Ray."""
+def _find_cluster(config: ClusterConfig) -> tuple[NamedAddress | None, str]:
+    """Return the cluster to join, or None for a Ray of our own; and which one that stands in for.
+
+    Raises:
+        UsageError: one is asked for, and does not answer.
+    """
+    if config.address:
+        told = NamedAddress(config.address, ADDRESS_SETTING)
+    else:
+        told = NamedAddress(os.environ.get(ADDRESS, ""), ADDRESS)
+    if told.text == LOCAL:
+        return None, ""
+    if told.text not in ("", AUTO):
+        _check_form(told)
+        _check_answers(told)
+        return told, ""
+    left, gone = _left_on_this_node(), ""
+    if left is not None:
+        try:
+            _check_answers(left)
+        except (UsageError, ValueError):
+            gone = f"no cluster answers at {left.text}, which `ray start` left in {left.source}"
+        else:
+            return left, ""
+    # Nobody asked for that cluster, unless by auto.
+    require(
+        told.text != AUTO,
+        f"no Ray cluster answers at {told}: start one with `ray start --head` or `ray up`, or "
+        f"unset it or set {ADDRESS_SETTING}={LOCAL} to run on this machine"
+        + (f" ({gone})" if gone else ""),
+    )
+    return None, gone
+
+
+def _left_on_this_node() -> NamedAddress | None:
+    """Return what `ray start` left on this node, running or not; never another program's Ray."""
+    from ray._common.utils import get_ray_address_file
     from ray._private.services import find_bootstrap_address
 
     address: str | None = find_bootstrap_address(None)
-    if address is None:
-        return None
-    try:
-        _check_answers(address)
-    except UsageError:
-        return None  # nobody asked for that cluster, and it is gone
-    return address
+    return NamedAddress(address, get_ray_address_file(None)) if address else None
 
 
-def _check_form(address: str, source: str) -> None:
-    refuse_credential(source, address)
+def _check_form(address: NamedAddress) -> None:
+    refuse_credential(address.source, address.text)
     require(
-        not address.startswith(("http://", "https://")),
-        f"{source} ({address}) is that of a job server, and this command is no job: unset it to "
+        not address.text.startswith(("http://", "https://")),
+        f"{address} is that of a job server, and this command is no job: unset it to "
         "run on this machine, or run the command on the cluster's head",
     )
-    host, _, port = address.rpartition(":")
+    host, _, port = address.text.rpartition(":")
     require(
-        bool(host) and port.isdigit() and "/" not in address,
-        f"{source} ({address}) must be host:port of a running Ray cluster, auto for that of "
+        bool(host) and port.isdigit() and "/" not in address.text,
+        f"{address} must be host:port of a running Ray cluster, auto for that of "
         "this node, or local for a Ray of its own",
     )
 
 
-def _check_answers(address: str) -> None:
+def _check_answers(address: NamedAddress) -> None:
     """Refuse an address where nobody listens now, or what is no Ray: Ray would try for ever."""
-    host, _, port = address.rpartition(":")
+    host, _, port = address.text.rpartition(":")
     try:
         place = (host.strip("[]"), int(port))
         with socket.create_connection(place, timeout=CONNECT_SECONDS) as connection:
@@ -261,16 +298,16 @@ def _check_answers(address: str) -> None:
         raise _no_cluster(address, error) from error
     require(
         answer != b"HTTP/",
-        f"cluster.address ({address}) is that of a web server: for the job server of a cluster "
-        f"write RAY_ADDRESS=http://{address}, to join it the port of its head, 6379",
+        f"{address} is that of a web server: for the job server of a cluster write "
+        f"{address.source}=http://{address.text}, to join it the port of its head, 6379",
     )
 
 
-def _no_cluster(address: str, error: Exception) -> UsageError:
+def _no_cluster(address: NamedAddress, error: Exception) -> UsageError:
     return UsageError(
-        f"no Ray cluster answers at cluster.address ({address}): start it, correct the address, "
-        "have its token in ~/.ray/auth_token where it wants one, or set cluster.address=local to "
-        f"run on this machine ({' '.join(str(error).split())[:200]})"
+        f"no Ray cluster answers at {address}: start it, correct the address, have its token in "
+        f"~/.ray/auth_token where it wants one, or set {ADDRESS_SETTING}={LOCAL} to run on this "
+        f"machine ({' '.join(str(error).split())[:200]})"
     )
 
 

@@ -171,12 +171,13 @@ class ForkedCommands:
             text=True,
         )
 
-    def run(self, module: str, *arguments: str, cwd: Path) -> Result:
-        """Run `python -m module` in a folder."""
+    def run(self, module: str, *arguments: str, cwd: Path, **environment: str) -> Result:
+        """Run `python -m module` in a folder, with more in its environment if wanted."""
         assert self._process.stdin
         assert self._process.stdout
         request = {"module": module, "arguments": arguments, "cwd": str(cwd)}
-        print(json.dumps(request), file=self._process.stdin, flush=True)
+        told = json.dumps({**request, "environment": environment})
+        print(told, file=self._process.stdin, flush=True)
         return Result(**json.loads(self._process.stdout.readline()))
 
     def end(self) -> None:

@@ -1,8 +1,8 @@
 """Commands in processes of their own that share one import of the libraries.
 
 `python tests/forked_commands.py` is the process that imports them: for each line of JSON with a
-module, its arguments and a folder it forks, runs the module as `python -m` would, and answers with
-what that process printed and how it ended.
+module, its arguments, a folder and changes of the environment it forks, runs the module as
+`python -m` would, and answers with what that process printed and how it ended.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def _be_the_command(request: dict[str, Any], out: IO[bytes], err: IO[bytes]) -> 
     os.dup2(err.fileno(), 2)
     sys.argv = [request["module"], *request["arguments"]]
     os.chdir(request["cwd"])
+    os.environ.update(request["environment"])
     status: object = 1
     try:
         runpy.run_module(request["module"], run_name="__main__", alter_sys=True)

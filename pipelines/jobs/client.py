@@ -16,7 +16,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -26,10 +26,8 @@ from urllib.request import urlopen
 from pipelines.credentials import refuse_credential
 from pipelines.errors import StoppedError, UsageError, require
 from pipelines.marked_output import IN_JOB
-from pipelines.session import bring_token
+from pipelines.session import ADDRESS, ADDRESS_SETTING, NamedAddress, bring_token
 
-ADDRESS = "RAY_ADDRESS"
-ADDRESS_SETTING = "cluster.address="
 CONNECT_SECONDS = 10
 LOST_SECONDS = 60.0
 """A cluster that does not answer for so long is given up; the job goes on."""
@@ -37,29 +35,42 @@ LEFT_HERE = [
     *(".git", ".venv", "runs", "data", "__pycache__"),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache"),
     *("*.mp4", "*.avi", "*.mkv", "*.mov", "*.mpg", "*.flv"),
-    *(".env", ".env.*", ".netrc", ".pgpass", ".git-credentials", ".aws", ".ssh", ".ray"),
-    *("*.pem", "*.key", "id_rsa", "id_ecdsa", "id_ed25519"),
+    *("venv", "env"),
+    *(".env", ".env.*", "*.env", ".envrc", ".netrc", ".pgpass", ".pypirc", ".databrickscfg"),
+    *(".aws", ".azure", ".config", ".docker", ".gnupg", ".kube", ".mlflow", ".ray", ".ssh"),
+    *("*.pem", "*.key", "*.p12", "*.pfx", "id_*", "*service-account*.json", "*credentials*"),
+    # Code is none, whatever its name.
+    *("!id_*.py", "!*credentials*.py"),
 ]
-"""Of the working folder: what no job needs, what the hosts have elsewhere, and secrets."""
+"""Of the working folder: what no job needs, what the hosts have elsewhere, and secrets. As in a
+.gitignore: at any depth, and the last that fits counts."""
 LARGEST_MIB = 100
 """Of a working folder, packed: as much as Ray's job server takes."""
 FAILED = 1
 
+_SET_ADDRESS = f"{ADDRESS_SETTING}="
 
-def job_server(overrides: Sequence[str], environment: Mapping[str, str]) -> str | None:
+
+def told_address(overrides: Sequence[str], environment: Mapping[str, str]) -> NamedAddress:
+    """Return the address that a command is given, empty for none: a setting before RAY_ADDRESS."""
+    told = [o.removeprefix(_SET_ADDRESS) for o in overrides if o.startswith(_SET_ADDRESS)]
+    if told:
+        return NamedAddress(told[-1], ADDRESS_SETTING)
+    return NamedAddress(environment.get(ADDRESS, ""), ADDRESS)
+
+
+def job_server(overrides: Sequence[str], environment: Mapping[str, str]) -> NamedAddress | None:
     """Return the address to submit to, or None where the command is to run here.
 
-    A job server is told by its form, http://host:port: host:port alone is a cluster to join. A
-    setting goes before RAY_ADDRESS.
+    A job server is told by its form, http://host:port: host:port alone is a cluster to join.
     """
-    told = [o.removeprefix(ADDRESS_SETTING) for o in overrides if o.startswith(ADDRESS_SETTING)]
-    address = told[-1] if told else environment.get(ADDRESS, "")
-    return address if re.match(r"https?://", address) else None
+    address = told_address(overrides, environment)
+    return address if re.match(r"https?://", address.text) else None
 
 
 def entrypoint(module: str, arguments: Sequence[str]) -> str:
     """Return the command line of the job: this one, less what says where to submit it."""
-    kept = [a for a in arguments if a != "--detach" and not a.startswith(ADDRESS_SETTING)]
+    kept = [a for a in arguments if a != "--detach" and not a.startswith(_SET_ADDRESS)]
     return shlex.join(["python", "-m", module, *kept])
 
 
@@ -76,14 +87,15 @@ class JobEnd:
 class JobClient:
     """The job server of one cluster."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: NamedAddress) -> None:
         """Connect.
 
         Raises:
             UsageError: no job server answers there, or it does not let this user in.
         """
-        refuse_credential(ADDRESS, address)
-        self.address = address.rstrip("/")
+        refuse_credential(address.source, address.text)
+        self._told = replace(address, text=address.text.rstrip("/"))
+        self.address = self._told.text
         self._require_answer()
         from ray.exceptions import RayError
         from ray.job_submission import JobSubmissionClient
@@ -187,13 +199,13 @@ class JobClient:
     def _require_answer(self) -> None:
         parts = urlsplit(self.address)
         try:
-            require(bool(parts.hostname), f"{ADDRESS} ({self.address}) names no host")
+            require(bool(parts.hostname), f"{self._told} names no host")
             _ = parts.port  # fails if it is no number
             with urlopen(f"{self.address}/api/version", timeout=CONNECT_SECONDS) as answer:
                 told = json.loads(answer.read())
             require(
                 isinstance(told, dict) and "ray_version" in told,
-                f"what answers at {ADDRESS} ({self.address}) is no job server of Ray",
+                f"what answers at {self._told} is no job server of Ray",
             )
         except HTTPError as error:
             # Whether the token is the right one is asked next, with it.
@@ -210,8 +222,8 @@ class JobClient:
                 "the token that it was started with in ~/.ray/auth_token"
             )
         return UsageError(
-            f"no job server answers at {ADDRESS} ({self.address}): start `ray dashboard "
-            f"ray_cluster.yaml`, correct the address, or unset it to run on this machine ({reason})"
+            f"no job server answers at {self._told}: start `ray dashboard ray_cluster.yaml`, "
+            f"correct the address, or unset it to run on this machine ({reason})"
         )
 
 

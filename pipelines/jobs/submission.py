@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.commit import COMMIT, git_commit
-from pipelines.credentials import refuse_credential
 from pipelines.jobs.client import JobClient, entrypoint, follow_hint
 from pipelines.jobs.viewer import Viewer
 from pipelines.progress import Reporter
+from pipelines.session import NamedAddress
 
 INTERRUPTED = 130
 STOPPED_STATUS = "STOPPED"
@@ -18,13 +18,19 @@ QUESTION = "stop the job, or leave it running? [stop/LEAVE] "
 
 
 def submit_command(
-    module: str, arguments: Sequence[str], address: str, reporter: Reporter, *, detach: bool
+    module: str,
+    arguments: Sequence[str],
+    address: NamedAddress,
+    reporter: Reporter,
+    *,
+    detach: bool,
 ) -> int:
     """Submit `python -m module` with this folder as its own, and follow it.
 
     Args:
         module: the command.
-        arguments: all that it was told here.
+        arguments: all that it was told here, without a secret: everyone reads them who may list
+            the jobs.
         address: of the job server.
         reporter: told what is submitted where.
         detach: leave it running at once.
@@ -33,11 +39,8 @@ def submit_command(
         The exit status of the job; 0 where it was only submitted.
 
     Raises:
-        UsageError: the job server does not answer, or does not take the job; a setting carries a
-            password, which everyone would read who may list the jobs.
+        UsageError: the job server does not answer, or does not take the job.
     """
-    for told in arguments:
-        refuse_credential(told.partition("=")[0], told)
     client = JobClient(address)
     commit = {COMMIT: git_commit()}
     job = client.submit(entrypoint(module, arguments), Path.cwd(), commit)

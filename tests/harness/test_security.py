@@ -113,6 +113,28 @@ def test_a_setting_with_a_password_is_refused_and_not_repeated(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("address", ["", "http://127.0.0.1:9"])
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [
+        (f"http://me:{MARK}@h/x", "a setting"),
+        (f"http://me:{MARK}@h/x?a=1", "a setting"),
+        (f"corpus.root=https://host/x?a=1&password={MARK}", "corpus.root"),
+        (f"+tracking.uri=http://me:{MARK}@h", "+tracking.uri"),
+        (f'tracking.uri="http://me:{MARK}@h', "tracking.uri"),
+        (f"--models=http://me:{MARK}@h", "--models"),
+    ],
+)
+def test_nor_is_what_cannot_be_read(
+    argument: str, name: str, address: str, tmp_path: Path, forked_commands: ForkedCommands
+) -> None:
+    told = forked_commands.run("harness.loso", argument, cwd=tmp_path, RAY_ADDRESS=address)
+    assert (told.status, told.stdout) == (2, "")
+    assert told.stderr.startswith(f"error: {name} carries a password or a key")
+    assert told.stderr.count("\n") == 1
+    assert MARK not in told.stderr
+
+
 def test_a_password_in_mlflows_own_variable_is_shown_to_nobody(
     small_study: SmallStudy, tmp_path: Path
 ) -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.credentials import has_credential, refuse_credential, without_credentials
+from pipelines.credentials import (
+    has_credential,
+    refuse_credential,
+    refuse_credential_in,
+    without_credentials,
+)
 from pipelines.errors import UsageError
 
 
@@ -52,6 +57,28 @@ def test_a_secret_is_seen_and_refused(text: str) -> None:
 def test_what_is_none_is_left_alone(text: str) -> None:
     assert not has_credential(text)
     refuse_credential("x", text)
+
+
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [
+        ("tracking.uri=http://me:word@h", "tracking.uri"),
+        ("+tracking.uri=http://me:word@h", "+tracking.uri"),
+        ("--model=http://me:word@h", "--model"),
+        ("db/one@other=http://me:word@h", "db/one@other"),
+        ("http://me:word@h/x", "a setting"),
+        ("http://me:word@h/x?a=1", "a setting"),
+        ("https://h/x?password=word", "a setting"),
+        ("=http://me:word@h", "a setting"),
+        ("'tracking.uri=http://me:word@h", "a setting"),
+    ],
+)
+def test_an_argument_is_named_by_its_setting_and_never_by_an_address(
+    argument: str, name: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        refuse_credential_in(argument)
+    assert str(refused.value).startswith(f"{name} carries a password or a key, ")
 
 
 def test_who_stands_before_the_host_is_shown_as_stars() -> None:

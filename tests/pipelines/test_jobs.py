@@ -24,11 +24,12 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from conftest import SMALL, ForkedCommands, Result, clean_environment, run_module
-from planted_secrets import MARK, SECRETS, files_with
+from planted_secrets import MARK, SECRET_FILES, SECRETS, files_with, plant
 from ray.job_submission import JobStatus
 
 from pipelines.errors import StoppedError, UsageError
 from pipelines.jobs.client import JobClient
+from pipelines.session import NamedAddress
 
 TINY = ("corpus.subjects=2", "corpus.takes=1")
 PATIENCE_S = 180
@@ -135,13 +136,13 @@ def answers(port: int) -> bool:
 @pytest.fixture(scope="module")
 def submitted(cluster: Cluster) -> Result:
     """Submit a command with credentials in the environment on both sides, and files beside it."""
-    for name in (".env", "key.pem"):
-        (cluster.laptop / name).write_text(f"{MARK}\n")
+    plant(cluster.laptop)
     (cluster.laptop / "notes.txt").write_text("brought along")
     told = cluster.submit("pipelines.preprocess", *TINY, "name=secrets", "--json")
-    assert {path.name for path in cluster.laptop.iterdir()} == {".env", "key.pem", "notes.txt"}
-    for path in cluster.laptop.iterdir():
-        path.unlink()
+    left = {str(p.relative_to(cluster.laptop)) for p in cluster.laptop.rglob("*") if p.is_file()}
+    assert left == {*SECRET_FILES, "notes.txt"}
+    shutil.rmtree(cluster.laptop)
+    cluster.laptop.mkdir()
     assert told.status == 0, told.stderr
     return told
 
@@ -200,19 +201,43 @@ def test_without_the_token_nothing_is_let_in(cluster: Cluster, tmp_path: Path) -
     assert "fedcba" not in told.stderr
 
 
-def test_an_address_that_does_not_answer_is_no_local_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["cluster.address", "RAY_ADDRESS"])
+@pytest.mark.parametrize(
+    ("module", "operands"), [("harness.loso", []), ("harness.follow", ["job"])]
+)
+def test_an_address_that_does_not_answer_is_no_local_run_and_is_named_by_where_it_stands(
+    source: str,
+    module: str,
+    operands: list[str],
+    tmp_path: Path,
+    forked_commands: ForkedCommands,
+) -> None:
     address = f"http://127.0.0.1:{free_port()}"
-    told = run_module("harness.loso", cwd=tmp_path, RAY_ADDRESS=address)
-    assert told.status == 2
-    assert f"no job server answers at RAY_ADDRESS ({address})" in told.stderr
+    settings = [f"{source}={address}"] if source == "cluster.address" else []
+    # A setting goes before the environment.
+    elsewhere = "127.0.0.1:9" if settings else address
+    told = forked_commands.run(module, *operands, *settings, cwd=tmp_path, RAY_ADDRESS=elsewhere)
+    assert (told.status, told.stdout) == (2, "")
+    assert told.stderr.startswith(f"error: no job server answers at {source} ({address}): ")
+    assert told.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("source", ["cluster.address", "RAY_ADDRESS"])
+def test_who_follows_a_job_is_told_which_address_is_no_job_servers(
+    source: str, tmp_path: Path, forked_commands: ForkedCommands
+) -> None:
+    settings = ["cluster.address=a:1"] if source == "cluster.address" else []
+    told = forked_commands.run("harness.follow", "job", *settings, cwd=tmp_path, RAY_ADDRESS="a:1")
+    assert (told.status, told.stdout) == (2, "")
+    assert told.stderr.startswith(f"error: {source} (a:1) must be that of the job server")
 
 
 def test_an_address_without_http_is_no_cluster_to_join(cluster: Cluster) -> None:
     address = cluster.address.removeprefix("http://")
     told = cluster.submit("harness.loso", RAY_ADDRESS=address)
     assert (told.status, told.stdout) == (2, "")
-    assert f"cluster.address ({address}) is that of a web server" in told.stderr
+    assert f"RAY_ADDRESS ({address}) is that of a web server" in told.stderr
     assert f"write RAY_ADDRESS=http://{address}" in told.stderr
 
 
@@ -239,7 +264,7 @@ def test_what_answers_but_is_no_job_server_is_told_in_a_line(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
         with pytest.raises(UsageError, match=rf"job server.*RAY_ADDRESS \({address}\)|{address}"):
-            JobClient(address)
+            JobClient(NamedAddress(address, "RAY_ADDRESS"))
         server.shutdown()
 
 

@@ -106,17 +106,18 @@ def test_a_log_that_comes_again_is_passed_on_once_however_it_is_cut() -> None:
         ([], "", None),
         ([], "10.0.0.1:6379", None),
         ([], "auto", None),
-        ([], "http://127.0.0.1:8265", "http://127.0.0.1:8265"),
-        (["seed=1"], "https://cluster.example.org", "https://cluster.example.org"),
+        ([], "http://127.0.0.1:8265", "RAY_ADDRESS (http://127.0.0.1:8265)"),
+        (["seed=1"], "https://a.example.org", "RAY_ADDRESS (https://a.example.org)"),
         # A setting goes before the environment, and the last one before others.
         (["cluster.address=10.0.0.1:6379"], "http://127.0.0.1:8265", None),
-        (["cluster.address=a:1", "cluster.address=http://b:2"], "", "http://b:2"),
+        (["cluster.address=a:1", "cluster.address=http://b:2"], "", "cluster.address (http://b:2)"),
     ],
 )
 def test_a_job_server_is_told_by_its_address(
     overrides: Sequence[str], address: str, server: str | None
 ) -> None:
-    assert job_server(overrides, {"RAY_ADDRESS": address} if address else {}) == server
+    told = job_server(overrides, {"RAY_ADDRESS": address} if address else {})
+    assert (told and str(told)) == server
 
 
 def test_the_job_is_this_command_less_what_says_where() -> None:

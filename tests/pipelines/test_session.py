@@ -1,8 +1,14 @@
-"""A trial that has no room: refused where nothing can grow, said where it may."""
+"""Where it runs: what an address may be; a trial that has no room, refused or said to wait."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+from conftest import ForkedCommands, run_module
 
 from pipelines.errors import UsageError
 from pipelines.session import ClusterConfig, Host, Place, check_trial_fits, ray_session
@@ -89,3 +95,70 @@ def test_an_address_that_is_no_clusters_is_refused_by_where_it_stands(
     with pytest.raises(UsageError, match=f"^{told.format(source)}") as refused, ray_session(config):
         pass
     assert "word" not in str(refused.value).replace("password", "")
+
+
+@pytest.fixture
+def gone() -> Iterator[Path]:
+    """Yield the file that `ray start` leaves where its cluster has been killed."""
+    temporary = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # short, for Ray's sockets
+    left = temporary / "ray" / "ray_current_cluster"
+    left.parent.mkdir()
+    left.write_text("127.0.0.1:9")
+    yield left
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+@pytest.mark.parametrize("source", ["cluster.address", "RAY_ADDRESS"])
+@pytest.mark.parametrize("left", [True, False])
+def test_auto_is_never_a_ray_of_its_own(
+    source: str, left: bool, gone: Path, tmp_path: Path, forked_commands: ForkedCommands
+) -> None:
+    if not left:
+        gone.unlink()
+    here = source == "cluster.address"
+    told = forked_commands.run(
+        "harness.loso",
+        *(["cluster.address=auto"] if here else []),
+        cwd=tmp_path,
+        RAY_ADDRESS="" if here else "auto",
+        RAY_TMPDIR=str(gone.parents[1]),
+    )
+    assert (told.status, told.stdout) == (2, "")
+    assert told.stderr.startswith(
+        f"error: no Ray cluster answers at {source} (auto): start one with `ray start --head` or "
+        "`ray up`, or unset it or set cluster.address=local to run on this machine"
+    )
+    assert told.stderr.count("\n") == 1
+    assert (
+        f"(no cluster answers at 127.0.0.1:9, which `ray start` left in {gone})" in told.stderr
+    ) == left
+
+
+@pytest.mark.parametrize("source", ["cluster.address", "RAY_ADDRESS"])
+def test_an_address_where_nobody_answers_is_refused_by_where_it_stands(
+    source: str, tmp_path: Path, forked_commands: ForkedCommands
+) -> None:
+    here = source == "cluster.address"
+    told = forked_commands.run(
+        "harness.loso",
+        *(["cluster.address=127.0.0.1:9"] if here else []),
+        cwd=tmp_path,
+        RAY_ADDRESS="" if here else "127.0.0.1:9",
+    )
+    assert (told.status, told.stdout) == (2, "")
+    assert told.stderr.startswith(f"error: no Ray cluster answers at {source} (127.0.0.1:9): ")
+    assert told.stderr.count("\n") == 1
+
+
+def test_a_cluster_of_this_node_that_is_gone_is_said_and_hinders_nobody(
+    gone: Path, tmp_path: Path
+) -> None:
+    settings = ("corpus.subjects=2", "corpus.takes=1", "cluster.cpus=1")
+    told = run_module(
+        "pipelines.preprocess", *settings, cwd=tmp_path, RAY_TMPDIR=str(gone.parents[1])
+    )
+    assert told.status == 0, told.stderr
+    assert told.stderr.splitlines()[0] == (
+        "running on a local Ray: 1 CPUs, 0 GPUs; no cluster answers at 127.0.0.1:9, which "
+        f"`ray start` left in {gone}"
+    )
