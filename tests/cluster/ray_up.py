@@ -21,6 +21,8 @@ ROOT = Path(__file__).parent.parent.parent
 ONPREM = ROOT / "conf" / "cluster" / "onprem.yaml"
 JOB_SERVER = "http://127.0.0.1:8265"
 UP_S, NODES_S, DOWN_S, JOB_S = 300, 240, 180, 600
+ALONE_S = 120.0
+"""Ray on a host ends when it has missed its head for a minute."""
 SETTLED_S = 3.0
 """Ray's head starts Ray on a host by several commands, with less between them."""
 SIZE = "--num-cpus=2 --object-store-memory=200000000"
@@ -165,8 +167,16 @@ def ray_up(hosts: Hosts, laptop: Path) -> Iterator[Cluster]:
         tunnel.terminate()
         tunnel.wait()
         cluster.ray("down", "--yes", str(file), limit_s=DOWN_S)
-        left = {name: some for name, some in hosts.processes("raylet/raylet").items() if some}
-        assert not left, f"ray down left Ray on {left}"
+        _wait_for_the_end(hosts)
+
+
+def _wait_for_the_end(hosts: Hosts) -> None:
+    """Wait until Ray is gone from all hosts: `ray down` ends the head's, which the others miss."""
+    deadline = time.monotonic() + ALONE_S
+    while left := [name for name, some in hosts.processes("raylet/raylet").items() if some]:
+        assert time.monotonic() < deadline, f"ray down left Ray on {left}"
+        assert "head" not in left
+        time.sleep(1.0)
 
 
 def adapted(hosts: Hosts) -> dict[str, Any]:
