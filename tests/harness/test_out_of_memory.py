@@ -124,6 +124,7 @@ def test_a_trial_that_the_memory_monitor_killed_is_one_that_failed_and_no_more()
 
 
 @pytest.mark.long
+@pytest.mark.alone
 def test_trials_that_run_out_of_memory_together_run_one_after_the_other(tmp_path: Path) -> None:
     memory = psutil.virtual_memory()
     # What Ray, the driver and two trials take, and half of what the second trial eats.
