@@ -166,7 +166,7 @@ def test_a_host_that_ray_has_given_up_joins_by_hand(whole: Cluster, undisturbed:
     late.lose()
     late.start()
     whole.wait_until_settled()
-    # If it comes by itself now, Ray has learned to try again, and docs/cluster.md may say so.
+    # If it comes by itself now, Ray has learned to try again, and docs/reliability.md may say so.
     time.sleep(GIVEN_UP_S)
     assert whole.nodes() == {host.address for host in others}
     whole.join(late)
