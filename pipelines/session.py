@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.credentials import refuse_credential
-from pipelines.errors import UsageError, require
+from pipelines.cluster_address import LOCAL, NamedAddress, find_cluster, no_cluster
+from pipelines.errors import require
 
 # Read when Ray is imported, here and in every process that Ray starts from this one.
 _QUIET = {
@@ -29,11 +28,6 @@ _QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "PYTHONWARNINGS": "ignore",
 }
-
-CONNECT_SECONDS = 10
-ASK_SECONDS = 2.0
-LOCAL, AUTO = "local", "auto"
-ADDRESS, ADDRESS_SETTING = "RAY_ADDRESS", "cluster.address"
 
 
 @dataclass
@@ -101,17 +95,6 @@ class Host:
 
 
 @dataclass(frozen=True)
-class NamedAddress:
-    """An address, and what sets it: a message names both."""
-
-    text: str
-    source: str
-
-    def __str__(self) -> str:
-        return f"{self.source} ({self.text})"
-
-
-@dataclass(frozen=True)
 class Place:
     """Where it runs, and with what."""
 
@@ -147,7 +130,7 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
         "log_to_driver": verbose,
         "logging_level": logging.INFO if verbose else logging.ERROR,
     }
-    cluster, gone = _find_cluster(config)
+    cluster, gone = find_cluster(config.address)
     with ExitStack() as until_the_end:
         if cluster is not None:
             _join(cluster, options)
@@ -204,7 +187,7 @@ def _join(address: NamedAddress, options: dict[str, Any]) -> None:
     try:
         ray.init(address=address.text, **options)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
-        raise _no_cluster(address, error) from error
+        raise no_cluster(address, error) from error
 
 
 def bring_token() -> None:
@@ -221,94 +204,6 @@ def bring_token() -> None:
     if AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
         # Ray's own function says so on stderr, each time.
         setup._enable_token_auth()
-
-
-def _find_cluster(config: ClusterConfig) -> tuple[NamedAddress | None, str]:
-    """Return the cluster to join, or None for a Ray of our own; and which one that stands in for.
-
-    Raises:
-        UsageError: one is asked for, and does not answer.
-    """
-    if config.address:
-        told = NamedAddress(config.address, ADDRESS_SETTING)
-    else:
-        told = NamedAddress(os.environ.get(ADDRESS, ""), ADDRESS)
-    if told.text == LOCAL:
-        return None, ""
-    if told.text not in ("", AUTO):
-        _check_form(told)
-        _check_answers(told)
-        return told, ""
-    left, gone = _left_on_this_node(), ""
-    if left is not None:
-        try:
-            _check_answers(left)
-        except (UsageError, ValueError):
-            gone = f"no cluster answers at {left.text}, which `ray start` left in {left.source}"
-        else:
-            return left, ""
-    # Nobody asked for that cluster, unless by auto.
-    require(
-        told.text != AUTO,
-        f"no Ray cluster answers at {told}: start one with `ray start --head` or `ray up`, or "
-        f"unset it or set {ADDRESS_SETTING}={LOCAL} to run on this machine"
-        + (f" ({gone})" if gone else ""),
-    )
-    return None, gone
-
-
-def _left_on_this_node() -> NamedAddress | None:
-    """Return what `ray start` left on this node, running or not; never another program's Ray."""
-    from ray._common.utils import get_ray_address_file
-    from ray._private.services import find_bootstrap_address
-
-    address: str | None = find_bootstrap_address(None)
-    return NamedAddress(address, get_ray_address_file(None)) if address else None
-
-
-def _check_form(address: NamedAddress) -> None:
-    refuse_credential(address.source, address.text)
-    require(
-        not address.text.startswith(("http://", "https://")),
-        f"{address} is that of a job server, and this command is no job: unset it to "
-        "run on this machine, or run the command on the cluster's head",
-    )
-    host, _, port = address.text.rpartition(":")
-    require(
-        bool(host) and port.isdigit() and "/" not in address.text,
-        f"{address} must be host:port of a running Ray cluster, auto for that of "
-        "this node, or local for a Ray of its own",
-    )
-
-
-def _check_answers(address: NamedAddress) -> None:
-    """Refuse an address where nobody listens now, or what is no Ray: Ray would try for ever."""
-    host, _, port = address.text.rpartition(":")
-    try:
-        place = (host.strip("[]"), int(port))
-        with socket.create_connection(place, timeout=CONNECT_SECONDS) as connection:
-            # A web server, such as the job server of a cluster, answers this; Ray says something
-            # else, or nothing.
-            connection.settimeout(ASK_SECONDS)
-            connection.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
-            answer = b""
-            with suppress(OSError):
-                answer = connection.recv(5)
-    except OSError as error:
-        raise _no_cluster(address, error) from error
-    require(
-        answer != b"HTTP/",
-        f"{address} is that of a web server: for the job server of a cluster write "
-        f"{address.source}=http://{address.text}, to join it the port of its head, 6379",
-    )
-
-
-def _no_cluster(address: NamedAddress, error: Exception) -> UsageError:
-    return UsageError(
-        f"no Ray cluster answers at {address}: start it, correct the address, have its token in "
-        f"~/.ray/auth_token where it wants one, or set {ADDRESS_SETTING}={LOCAL} to run on this "
-        f"machine ({' '.join(str(error).split())[:200]})"
-    )
 
 
 def check_trial_fits(config: ClusterConfig, place: Place, say: Callable[[str], None]) -> None:

@@ -23,12 +23,18 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+from pipelines.cluster_address import (
+    ADDRESS,
+    ADDRESS_SETTING,
+    CONNECT_SECONDS,
+    NamedAddress,
+    asked_for,
+)
 from pipelines.credentials import refuse_credential
 from pipelines.errors import StoppedError, UsageError, require
 from pipelines.marked_output import IN_JOB
-from pipelines.session import ADDRESS, ADDRESS_SETTING, NamedAddress, bring_token
+from pipelines.session import bring_token
 
-CONNECT_SECONDS = 10
 LOST_SECONDS = 60.0
 """A cluster that does not answer for so long is given up; the job goes on."""
 LEFT_HERE = [
@@ -54,9 +60,7 @@ _SET_ADDRESS = f"{ADDRESS_SETTING}="
 def told_address(overrides: Sequence[str], environment: Mapping[str, str]) -> NamedAddress:
     """Return the address that a command is given, empty for none: a setting before RAY_ADDRESS."""
     told = [o.removeprefix(_SET_ADDRESS) for o in overrides if o.startswith(_SET_ADDRESS)]
-    if told:
-        return NamedAddress(told[-1], ADDRESS_SETTING)
-    return NamedAddress(environment.get(ADDRESS, ""), ADDRESS)
+    return asked_for(told[-1] if told else None, environment)
 
 
 def job_server(overrides: Sequence[str], environment: Mapping[str, str]) -> NamedAddress | None:

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.cluster_address import NamedAddress
 from pipelines.commit import COMMIT, git_commit
 from pipelines.jobs.client import JobClient, entrypoint, follow_hint
 from pipelines.jobs.viewer import Viewer
 from pipelines.progress import Reporter
-from pipelines.session import NamedAddress
 
 INTERRUPTED = 130
 STOPPED_STATUS = "STOPPED"

@@ -27,9 +27,9 @@ from conftest import SMALL, ForkedCommands, Result, clean_environment, run_modul
 from planted_secrets import MARK, SECRET_FILES, SECRETS, files_with, plant
 from ray.job_submission import JobStatus
 
+from pipelines.cluster_address import NamedAddress
 from pipelines.errors import StoppedError, UsageError
 from pipelines.jobs.client import JobClient
-from pipelines.session import NamedAddress
 
 TINY = ("corpus.subjects=2", "corpus.takes=1")
 PATIENCE_S = 180
