@@ -76,10 +76,15 @@ def location_of(place: str | Location) -> Location:
     return folder
 
 
-def write_whole(path: Location, write: Callable[[Path], object]) -> None:
+def write_whole(
+    path: Location,
+    write: Callable[[Path], object],
+    put: Callable[[Path, Path], object] = Path.replace,
+) -> None:
     """Let `write` fill a temporary file, which then takes its place: nobody reads half a file.
 
-    On a disk it is renamed, and lasts when the machine stops just then; to a store it is put.
+    On a disk it is renamed, unless `put` does otherwise, and lasts when the machine stops just
+    then; to a store it is put.
     """
     if isinstance(path, Path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +92,7 @@ def write_whole(path: Location, write: Callable[[Path], object]) -> None:
         try:
             write(temporary)
             _flush(temporary)
-            temporary.replace(path)
+            put(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
         return
@@ -247,7 +252,7 @@ def write_text(path: Location, text: str) -> None:
 
 def write_json(path: Location, value: object) -> None:
     """Write JSON whole, sorted and indented for people to read."""
-    write_text(path, json.dumps(value, sort_keys=True, indent=1) + "\n")
+    write_text(path, _json(value))
 
 
 def write_new_json(path: Path, value: object) -> bool:
@@ -256,22 +261,26 @@ def write_new_json(path: Path, value: object) -> bool:
     Whoever keeps the file system says so, not what this host remembers of it. Where that knows no
     second name of a file, it is this host all the same.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        write_json(temporary, value)
-        os.link(temporary, path)
+        write_whole(path, lambda part: part.write_text(_json(value), encoding="utf-8"), _put_new)
     except FileExistsError:
         return False
+    return True
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, indent=1) + "\n"
+
+
+def _put_new(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
         if path.exists():
-            return False
-        write_json(path, value)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
+            raise FileExistsError(path) from error
+        temporary.replace(path)
 
 
 def write_table(path: Location, table: pa.Table) -> None:
