@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from harness.breakdowns import spread, subgroups
 from harness.figures import NO_SEGMENT_FIGURES, clip_figures, per_subject, segment_figures
-from harness.ledger import DONE, Ledger
+from harness.ledger import DONE, UNSEEN, Ledger
 from harness.plan import SEGMENT, Plan
 from harness.predictions import predictions_of, predictions_table
 from pipelines.records import Clip, Prediction
@@ -75,12 +75,12 @@ def aggregate(
         sentence_overlap=sentence_overlap,
     )
     ledger = Ledger(folder / "splits")
-    entries = [ledger.entry(split.split_id) for split in plan.splits]
-    done = [entry for entry in entries if entry is not None and entry.status == DONE]
+    entries = {split.split_id: ledger.entry(split.split_id) for split in plan.splits}
+    done = [entry for entry in entries.values() if entry is not None and entry.status == DONE]
     failed = [
-        {"split_id": entry.split_id, "error": entry.error}
-        for entry in entries
-        if entry is not None and entry.status != DONE
+        {"split_id": split_id, "error": entry.error if entry else UNSEEN}
+        for split_id, entry in entries.items()
+        if entry is None or entry.status != DONE
     ]
     of_splits = [f"split {entry.split_id}: {text}" for entry in done for text in entry.warnings]
     predictions: list[Prediction] = []
@@ -112,7 +112,7 @@ def summarise(
         predictions: one for each clip each time that it was tested.
         segments: columns of segment_predictions.parquet; None where no segment was predicted.
         splits_done: splits whose every clip has its prediction.
-        failed: of the others, those of which something is known: `split_id`, `error`.
+        failed: the others: `split_id`, `error`.
         warnings: of single splits.
 
     Returns:

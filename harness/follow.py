@@ -23,9 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require(len(jobs) == 1, "name the one job to follow, as in python -m harness.follow JOB")
         address = job_server(settings, os.environ)
         if address is None:
+            told = told_address(settings, os.environ)
             raise UsageError(
-                f"{told_address(settings, os.environ)} must be that of the job server, as "
-                "http://127.0.0.1:8265: `ray dashboard ray_cluster.yaml` brings it there"
+                f"{told if told.text else f'{told.source} is not set: it'} must be that of the job "
+                "server, as http://127.0.0.1:8265: `ray dashboard ray_cluster.yaml` brings it there"
             )
         client = JobClient(address)
         client.require_job(jobs[0])

@@ -15,6 +15,7 @@ from pipelines.split_task import SplitResult, SplitTask
 from pipelines.storage import write_json, write_new_json, write_table
 
 DONE, FAILED, HALTED = "done", "failed", "halted"
+UNSEEN = "it ended, but its entry in the ledger is not to be seen: run the same command again"
 ATTENTION_COLUMNS = {
     "beta_audio": pa.float64(),
     "beta_visual": pa.float64(),
@@ -75,55 +76,61 @@ class Ledger:
         """
         if not result.halted:
             write_table(self.segments_path(task.split_id), segment_table(task, result))
-        self._write(
-            Entry(
-                split_id=task.split_id,
-                status=HALTED if result.halted else DONE,
-                study_digest=study_digest,
-                parameters=result.parameters,
-                chosen_epochs=result.chosen_epochs,
-                curves=result.curves,
-                reads=result.reads,
-                fitted=result.fitted,
-                chosen=result.chosen,
-                warnings=result.warnings,
-                resumed=result.resumed,
-                taken=result.taken,
-                seconds=result.seconds,
-                settings=dict(settings or {}),
-                device=device,
-                threads=threads,
-            )
+        write_json(
+            self._entry_path(task.split_id),
+            vars(
+                Entry(
+                    split_id=task.split_id,
+                    status=HALTED if result.halted else DONE,
+                    study_digest=study_digest,
+                    parameters=result.parameters,
+                    chosen_epochs=result.chosen_epochs,
+                    curves=result.curves,
+                    reads=result.reads,
+                    fitted=result.fitted,
+                    chosen=result.chosen,
+                    warnings=result.warnings,
+                    resumed=result.resumed,
+                    taken=result.taken,
+                    seconds=result.seconds,
+                    settings=dict(settings or {}),
+                    device=device,
+                    threads=threads,
+                )
+            ),
         )
 
     def record_failure(self, split_id: str, error: str, study_digest: str) -> None:
         """Write down that a split failed for good in this run; the next run tries it again.
 
-        Never over what another host has finished, whether this one sees it yet or not.
+        Never over what is known of it, whether this host sees it yet or not: another may have
+        finished it. See `clear`.
         """
         entry = Entry(split_id=split_id, status=FAILED, study_digest=study_digest, error=error)
-        if write_new_json(self._entry_path(split_id), vars(entry)):
-            return
-        known = self.entry(split_id)
-        if known and (known.status == FAILED or known.study_digest != study_digest):
-            self._write(entry)
+        write_new_json(self._entry_path(split_id), vars(entry))
+
+    def clear(self, split_id: str, study_digest: str) -> None:
+        """Forget what is known of a split that this study has yet to finish, before it is tried.
+
+        It failed in an earlier run, is another study's, or was done and its predictions are lost.
+        """
+        if not (self.is_done(split_id, study_digest) or self.is_halted(split_id, study_digest)):
+            self._entry_path(split_id).unlink(missing_ok=True)
 
     def entry(self, split_id: str) -> Entry | None:
-        """Return what is known of a split; None where nothing is."""
+        """Return what is known of a split; None where nothing is, or its predictions are lost."""
         try:
-            return Entry(**json.loads(self._entry_path(split_id).read_text()))
+            entry = Entry(**json.loads(self._entry_path(split_id).read_text()))
         except FileNotFoundError:
             return None
+        if entry.status == DONE and not self.segments_path(split_id).exists():
+            return None
+        return entry
 
     def is_done(self, split_id: str, study_digest: str) -> bool:
         """Whether this very study has finished the split."""
         entry = self.entry(split_id)
-        return (
-            entry is not None
-            and entry.status == DONE
-            and entry.study_digest == study_digest
-            and self.segments_path(split_id).exists()
-        )
+        return entry is not None and entry.status == DONE and entry.study_digest == study_digest
 
     def is_halted(self, split_id: str, study_digest: str) -> bool:
         """Whether this very study has given the split up."""
@@ -142,9 +149,6 @@ class Ledger:
 
     def _entry_path(self, split_id: str) -> Path:
         return self.folder / f"{split_id}.json"
-
-    def _write(self, entry: Entry) -> None:
-        write_json(self._entry_path(entry.split_id), vars(entry))
 
 
 def segment_table(task: SplitTask, result: SplitResult) -> pa.Table:

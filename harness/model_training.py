@@ -11,7 +11,7 @@ from typing import Any
 from harness.config import StudyConfig
 from harness.inner_validation import subject_ring, validation_subject
 from harness.leakage import check_fitted, check_reads
-from harness.ledger import Entry, Ledger
+from harness.ledger import UNSEEN, Entry, Ledger
 from harness.mlflow_study import StudyRecord
 from harness.plan import Split
 from harness.preparation import Preparations, Prepared
@@ -72,7 +72,7 @@ class Training:
     def entry(self) -> Entry:
         """What is known of the training."""
         found = self.ledger.entry(SPLIT)
-        return found or Entry(split_id=SPLIT, status="", study_digest=self.digest)
+        return found or Entry(split_id=SPLIT, status="", study_digest=self.digest, error=UNSEEN)
 
     def run(self, preparations: Preparations) -> None:
         """Train, unless that was done before, and put the model in its place.

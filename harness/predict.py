@@ -128,12 +128,15 @@ def _in_a_pool(
     found: dict[str, Recognition] = {}
     with (
         ray_session(config.cluster, verbose=verbose) as place,
-        reporter.stage("predict", len(clips)) as stage,
     ):
+        reporter.line(f"running on {place}")
         size, cpus, gpus = _pool(record, config, place)
-        with closing(
-            map_clips(RecogniserWorker, arguments, rows, size, cpus=cpus, gpus=gpus)
-        ) as answers:
+        with (
+            reporter.stage("predict", len(clips)) as stage,
+            closing(
+                map_clips(RecogniserWorker, arguments, rows, size, cpus=cpus, gpus=gpus)
+            ) as answers,
+        ):
             for answer in answers:
                 if problem := answer.get("problem"):
                     raise UsageError(problem)

@@ -120,6 +120,11 @@ class Job:
                 return split.split_id
         return None
 
+    def clear(self) -> None:
+        """Forget how its splits ended before, but for those that have come to an end."""
+        for split in self.splits:
+            self.ledger.clear(split.split_id, self.digest)
+
     def enter_failure(self, error: str) -> None:
         """Enter the first split that has not come to an end as failed; none where all have."""
         if (split_id := self.unfinished) is not None:
@@ -152,6 +157,8 @@ def run_jobs(
         StoppedError: the disk is full; what is finished is kept.
     """
     cluster = jobs[0].config.cluster
+    for job in jobs:
+        job.clear()
     scratch = folder / "tune"
     files = {job.name: _write_trials(job, classes, scratch / "tasks") for job in jobs}
     left, crowding, retries = list(jobs), 1, cluster.trial_retries

@@ -59,6 +59,7 @@ class NestedSearch:
                 found[search.outer.split_id] = Chosen(config, settings)
                 continue
             errors = {str(trial.user_attrs.get("error", "")) for trial in search.trials}
+            study.ledger.clear(search.outer.split_id, study.digest)
             study.ledger.record_failure(
                 search.outer.split_id,
                 f"no trial of its search came to an end: {max(errors, default='')}",

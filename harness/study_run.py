@@ -217,8 +217,7 @@ def _train(
     def send(split: Split) -> None:
         entry = study.ledger.entry(split.split_id)
         done = study.ledger.is_done(split.split_id, study.digest)
-        # On a shared file system its predictions may come into sight after the entry.
-        if entry is None or (entry.status == DONE and not done):
+        if entry is None:
             return
         tracker.split(split, entry, study.figures(split) if done else {})
         if done:

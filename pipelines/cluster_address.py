@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pipelines.credentials import refuse_credential
+from pipelines.credentials import has_credential
 from pipelines.errors import UsageError, require
 
 CONNECT_SECONDS = 10
@@ -55,7 +55,7 @@ def find_cluster(setting: str | None) -> tuple[NamedAddress | None, str]:
     if left is not None:
         try:
             _check_answers(left)
-        except (UsageError, ValueError):
+        except UsageError:
             gone = f"no cluster answers at {left.text}, which `ray start` left in {left.source}"
         else:
             return left, ""
@@ -69,6 +69,20 @@ def find_cluster(setting: str | None) -> tuple[NamedAddress | None, str]:
     return None, gone
 
 
+def refuse_password(address: NamedAddress) -> None:
+    """Refuse an address with a password or a key in it, without repeating it.
+
+    Raises:
+        UsageError: it has one.
+    """
+    require(
+        not has_credential(address.text),
+        f"{address.source} carries a password or a key, and is shown and written down: leave it "
+        "out. What lets you in is the cluster's token, in ~/.ray/auth_token, with "
+        "RAY_AUTH_MODE=token",
+    )
+
+
 def _left_on_this_node() -> NamedAddress | None:
     """Return what `ray start` left on this node, running or not; never another program's Ray."""
     from ray._common.utils import get_ray_address_file
@@ -79,7 +93,7 @@ def _left_on_this_node() -> NamedAddress | None:
 
 
 def _check_form(address: NamedAddress) -> None:
-    refuse_credential(address.source, address.text)
+    refuse_password(address)
     require(
         not address.text.startswith(("http://", "https://")),
         f"{address} is that of a job server, and this command is no job: unset it to "
@@ -106,7 +120,7 @@ def _check_answers(address: NamedAddress) -> None:
             answer = b""
             with suppress(OSError):
                 answer = connection.recv(5)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter where it is no name of a host
         raise no_cluster(address, error) from error
     require(
         answer != b"HTTP/",

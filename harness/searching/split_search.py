@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.ledger import FAILED, HALTED, Entry, Ledger
+from harness.ledger import FAILED, HALTED, UNSEEN, Entry, Ledger
 from harness.metrics import accuracy, unweighted_average_recall
 from harness.plan import Plan, Split
 from harness.predictions import predictions_of
@@ -165,6 +165,10 @@ class SplitSearch:
                 trial = ended(proposal.values, self.space, halted=halted, told=told)
                 self.tried.add_trial(trial)
                 return
+        if len(entries) < len(self.inner.splits):
+            raise StoppedError(
+                f"search of {self.outer.split_id}, trial {proposal.number + 1}: {UNSEEN}"
+            )
         true, predicted = self.predictions(proposal.name)
         score = score_of(self.config.search.metric, true, predicted)
         self.tried.add_trial(ended(proposal.values, self.space, score=score, told=told))

@@ -17,6 +17,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -29,8 +30,8 @@ from pipelines.cluster_address import (
     CONNECT_SECONDS,
     NamedAddress,
     asked_for,
+    refuse_password,
 )
-from pipelines.credentials import refuse_credential
 from pipelines.errors import StoppedError, UsageError, require
 from pipelines.marked_output import IN_JOB
 from pipelines.session import bring_token
@@ -97,7 +98,7 @@ class JobClient:
         Raises:
             UsageError: no job server answers there, or it does not let this user in.
         """
-        refuse_credential(address.source, address.text)
+        refuse_password(address)
         self._told = replace(address, text=address.text.rstrip("/"))
         self.address = self._told.text
         self._require_answer()
@@ -201,8 +202,8 @@ class JobClient:
             time.sleep(0.5)
 
     def _require_answer(self) -> None:
-        parts = urlsplit(self.address)
         try:
+            parts = urlsplit(self.address)
             require(bool(parts.hostname), f"{self._told} names no host")
             _ = parts.port  # fails if it is no number
             with urlopen(f"{self.address}/api/version", timeout=CONNECT_SECONDS) as answer:
@@ -215,7 +216,7 @@ class JobClient:
             # Whether the token is the right one is asked next, with it.
             if error.code not in (401, 403):
                 raise self._refused(error) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             raise self._refused(error) from error
 
     def _refused(self, error: Exception) -> UsageError:

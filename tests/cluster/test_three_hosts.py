@@ -120,7 +120,10 @@ def test_three_faults_in_one_study_change_nothing(cluster: Cluster, undisturbed:
         assert fault.victim, f"{what} was never there to be struck"
         rows.append(Struck("three hosts", what, fault.seed, fault.victim, fault.after_s))
     if done.status != 0:
+        # Two of them struck the same trial, which is tried again once.
+        assert "Traceback" not in done.stderr
         _, again = run_to_the_end(cluster, "faults")
+        assert again == 1
         rows = [replace(row, ended=f"after the same command, {again} more") for row in rows]
     check_same(cluster.runs / "faults", undisturbed)
     assert children_in_mlflow(cluster, "faults") == SPLITS

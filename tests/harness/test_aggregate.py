@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.aggregate import aggregate
-from harness.ledger import Ledger
+from harness.ledger import UNSEEN, Ledger
 from harness.mlflow_study import StudyRecord
 from harness.plan import Plan, Split
 from harness.terminal import print_summary
@@ -173,6 +173,7 @@ def test_an_incomplete_study_has_a_bound_and_no_headline(
     assert not {"clip_accuracy", "uar", "ci95_low", "intervals"} & summary.keys()
     assert summary["clip_accuracy_all"] == 2 / 4
     assert summary["coverage"] == 2 / 4
+    assert summary["splits_failed"] == [{"split_id": "held-out-s1-0", "error": UNSEEN}]
     print_summary(summary, tmp_path)
     said = capsys.readouterr().out
     assert "pooled" not in said

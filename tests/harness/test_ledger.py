@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from harness.ledger import Ledger, segment_table
+from harness.ledger import FAILED, Entry, Ledger, segment_table
 from pipelines.networks.attention import COMBINATIONS
 from pipelines.networks.fusion import FusionConfig, FusionNetwork, SegmentVectors
 from pipelines.split_task import AttentionWeights, SegmentPrediction, SplitResult, SplitTask
@@ -100,22 +101,45 @@ def test_a_failure_is_never_entered_over_what_another_host_finished(
     ledger.record(task("one"), result({}), study_digest="now", device="cpu", threads=1)
     ledger.record_failure("one", "lost", "now")
     assert ledger.is_done("one", "now")
-    # A host that looked before it was there, and has not looked again since.
-    with monkeypatch.context() as blind:
-        blind.setattr(Ledger, "entry", lambda self, split_id: None)
-        ledger.record_failure("one", "lost", "now")
-    assert ledger.is_done("one", "now")
+    # A host that sees nothing of it yet, or still what was there before.
+    before = Entry(split_id="one", status=FAILED, study_digest="before")
+    for seen in (None, before):
+        with monkeypatch.context() as late:
+            late.setattr(Ledger, "entry", lambda self, split_id, seen=seen: seen)
+            ledger.record_failure("one", "lost", "now")
+        assert ledger.is_done("one", "now")
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
-def test_a_failure_takes_the_place_of_one_before_and_of_another_study(tmp_path: Path) -> None:
+def test_what_is_not_this_study_s_end_of_a_split_is_forgotten_before_it_is_tried(
+    tmp_path: Path,
+) -> None:
     ledger = Ledger(tmp_path)
-    ledger.record(task("one"), result({}), study_digest="before", device="cpu", threads=1)
-    for error in ("first", "second"):
-        ledger.record_failure("one", error, "now")
-        entry = ledger.entry("one")
-        assert entry
-        assert (entry.status, entry.error, entry.study_digest) == ("failed", error, "now")
+    for name, digest in (("done", "now"), ("lost", "now"), ("older", "before")):
+        ledger.record(task(name), result({}), study_digest=digest, device="cpu", threads=1)
+    halted = replace(result(), halted=True)
+    ledger.record(task("halted"), halted, study_digest="now", device="cpu", threads=1)
+    ledger.segments_path("lost").unlink()
+    ledger.record_failure("failed", "first", "now")
+    for name in ("done", "lost", "older", "halted", "failed"):
+        ledger.clear(name, "now")
+        ledger.record_failure(name, "second", "now")
+    found = {path.stem: ledger.entry(path.stem) for path in tmp_path.glob("*.json")}
+    told = {name: (e.status, e.error, e.study_digest) for name, e in found.items() if e}
+    failed = ("failed", "second", "now")
+    assert told == {
+        "done": ("done", "", "now"),
+        "halted": ("halted", "", "now"),
+        **dict.fromkeys(("lost", "older", "failed"), failed),
+    }
+
+
+def test_done_without_predictions_is_not_done(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.record(task("one"), result({}), study_digest="now", device="cpu", threads=1)
+    ledger.segments_path("one").unlink()
+    assert ledger.entry("one") is None
+    assert not ledger.is_done("one", "now")
 
 
 def test_where_a_file_has_one_name_alone_a_failure_is_entered_too(
@@ -125,4 +149,4 @@ def test_where_a_file_has_one_name_alone_a_failure_is_entered_too(
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refused)
-    test_a_failure_takes_the_place_of_one_before_and_of_another_study(tmp_path)
+    test_what_is_not_this_study_s_end_of_a_split_is_forgotten_before_it_is_tried(tmp_path)

@@ -161,6 +161,7 @@ def test_many_clips_go_through_ray_and_come_out_as_one_by_one(
     )
     (corpus / "text.avi").unlink()
     assert (result.status, as_json.status) == (1, 1)
+    assert re.search(r"^running on ", result.stderr, re.MULTILINE)
     assert re.search(r"predict: 19 of 19 in [\d.]+ s", result.stderr)
     assert re.search(r"text.avi: failed: not_media", result.stderr)
     lines = result.stdout.splitlines()

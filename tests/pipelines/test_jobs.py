@@ -233,6 +233,24 @@ def test_who_follows_a_job_is_told_which_address_is_no_job_servers(
     assert told.stderr.startswith(f"error: {source} (a:1) must be that of the job server")
 
 
+def test_who_follows_a_job_and_names_no_cluster_is_told_so(
+    tmp_path: Path, forked_commands: ForkedCommands
+) -> None:
+    told = forked_commands.run("harness.follow", "job", cwd=tmp_path, RAY_ADDRESS="")
+    assert (told.status, told.stdout) == (2, "")
+    assert told.stderr.startswith("error: RAY_ADDRESS is not set: it must be that of the job")
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://h ead:8265", "http://a..b:8265"])
+def test_an_address_that_can_be_none_is_refused_in_a_line(
+    address: str, tmp_path: Path, forked_commands: ForkedCommands
+) -> None:
+    told = forked_commands.run("harness.loso", cwd=tmp_path, RAY_ADDRESS=address)
+    assert (told.status, told.stdout) == (2, "")
+    assert told.stderr.startswith(f"error: no job server answers at RAY_ADDRESS ({address}): ")
+    assert told.stderr.count("\n") == 1
+
+
 def test_an_address_without_http_is_no_cluster_to_join(cluster: Cluster) -> None:
     address = cluster.address.removeprefix("http://")
     told = cluster.submit("harness.loso", RAY_ADDRESS=address)
@@ -263,7 +281,8 @@ def test_what_answers_but_is_no_job_server_is_told_in_a_line(
     with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        with pytest.raises(UsageError, match=rf"job server.*RAY_ADDRESS \({address}\)|{address}"):
+        named = rf"RAY_ADDRESS \({address}\)"
+        with pytest.raises(UsageError, match=rf"no job server.* {named}|{named} is no job server"):
             JobClient(NamedAddress(address, "RAY_ADDRESS"))
         server.shutdown()
 

@@ -84,6 +84,7 @@ def test_how_many_a_host_has_room_for(host: Host, cpus: int, gpus: float, room: 
         ("http://127.0.0.1:8265", r"{0} \(http://127\.0\.0\.1:8265\) is that of a job server"),
         ("http://me:word@127.0.0.1:8265", "{0} carries a password or a key"),
         ("127.0.0.1", r"{0} \(127\.0\.0\.1\) must be host:port"),
+        ("head..lab:6379", r"no Ray cluster answers at {0} \(head\.\.lab:6379\): "),
     ],
 )
 def test_an_address_that_is_no_clusters_is_refused_by_where_it_stands(
