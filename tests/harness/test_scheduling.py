@@ -21,6 +21,7 @@ class PlayedJob:
     ends_at: int
     config: Any
     runs: int = 0
+    cleared: bool = False
     failure: str = ""
     unseen: int = 0
     """Looks until its host sees what the trial says that it has entered."""
@@ -32,6 +33,10 @@ class PlayedJob:
             self.unseen -= 1
             return self.name
         return self.name if self.runs < self.ends_at else None
+
+    def clear(self) -> None:
+        assert self.runs == 0, "what its trial has entered may be forgotten"
+        self.cleared = True
 
     def enter_failure(self, error: str) -> None:
         if self.unfinished:
@@ -55,6 +60,7 @@ def play(
     ) -> dict[str, BaseException]:
         rounds.append(list(files))
         for name in files:
+            assert jobs[name].cleared
             jobs[name].runs += 1
             if jobs[name].runs >= jobs[name].ends_at:
                 watch.entered.add(name)
