@@ -216,9 +216,9 @@ def _train(
 
     def send(split: Split) -> None:
         entry = study.ledger.entry(split.split_id)
-        done = study.ledger.is_done(split.split_id, study.digest)
         if entry is None:
             return
+        done = study.ledger.is_done(split.split_id, study.digest)
         tracker.split(split, entry, study.figures(split) if done else {})
         if done:
             sent.add(split.split_id)
