@@ -18,20 +18,14 @@ demo: $(INSTALLED)
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not long and not cluster"
 
-# What the long tests found, not only that they passed, is in benchmarks/results/long_tests.txt.
-# Each fault that is planted leaves a row.
-FAULTS := benchmarks/results/faults
+# What each of them came to is kept: stopped and run again on the same code, it goes on where it was.
+LONG := benchmarks/results/long_tests.jsonl
+KEPT := KEPT_RESULTS=$(abspath $(LONG))
 test-long: test
-	rm -f $(FAULTS).new
-	set -o pipefail; FAULTS_FILE=$(abspath $(FAULTS).new) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup \
-		-m "long and not cluster and not alone" -rP --no-header --durations=20 -q | \
-		grep --line-buffered -v -e "^\[gw" -e "^bringing up" | tee benchmarks/results/long_tests.txt
-	set -o pipefail; $(BIN)/python -m pytest -m "long and alone" -rP --no-header -q | \
-		tee -a benchmarks/results/long_tests.txt
-	CLUSTER_TESTS=cluster CLUSTER_LIMIT_S=5400 FAULTS_FILE=$(abspath $(FAULTS).new) \
-		tests/cluster/run.sh $(BIN)/python
-	@# Where no hosts could be made, those rows are missing, and what was kept stays.
-	if grep -q '"three hosts"' $(FAULTS).new; then mv $(FAULTS).new $(FAULTS).jsonl; fi
+	$(KEPT) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "long and not cluster and not alone"
+	$(KEPT) $(BIN)/python -m pytest -m "long and alone"
+	$(KEPT) CLUSTER_TESTS=cluster CLUSTER_LIMIT_S=5400 tests/cluster/run.sh $(BIN)/python
+	$(BIN)/python tests/kept_results.py $(LONG) benchmarks/results/faults.jsonl
 
 # On three hosts, which are namespaces of this machine: `ray up`, a study from outside, faults.
 test-cluster: $(INSTALLED)

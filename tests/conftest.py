@@ -23,6 +23,7 @@ from groups import (  # noqa: F401  which tests run in one process: hooks
     pytest_xdist_make_scheduler,
     pytest_xdist_setupnodes,
 )
+from kept_results import KEPT_IN, ROOT, KeptResults
 from media_files import GRID, MODELS
 
 SMALL = (
@@ -42,6 +43,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONGEST_S = 1800
 """What takes longer hangs: an ablation of ten rows takes minutes, beside another one twice that."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if file := os.environ.get(KEPT_IN):
+        told = getattr(config, "workerinput", None)
+        passed = None if told is None else frozenset(told["passed"])
+        config.pluginmanager.register(KeptResults(Path(file), ROOT, passed))
 
 
 @dataclass(frozen=True)

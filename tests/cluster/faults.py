@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from hosts import Host, Process
-
-KEPT_IN = "FAULTS_FILE"
-"""Variable with the file to which the table's rows are added."""
+from kept_results import FAULT
 
 
 @dataclass
@@ -33,12 +29,8 @@ class Struck:
     """To the bit, nothing lost and nothing twice."""
 
     def keep(self) -> None:
-        """Print it, and add it to the table where one is kept."""
-        line = json.dumps(asdict(self))
-        print(f"FAULT {line}")
-        if path := os.environ.get(KEPT_IN):
-            with Path(path).open("a") as file:
-                file.write(f"{line}\n")
+        """Print it, for the table of faults."""
+        print(f"{FAULT}{json.dumps(asdict(self))}")
 
 
 @dataclass
