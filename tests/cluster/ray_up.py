@@ -102,13 +102,8 @@ class Cluster:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             here = int(listener.getsockname()[1])
-        ssh = subprocess.Popen([*self.head.ssh, "-N", "-L", f"{here}:127.0.0.1:{port}"])
-        try:
-            _wait_for_port(here)
+        with _forwarded(self.head, here, port):
             yield here
-        finally:
-            ssh.terminate()
-            ssh.wait()
 
     def nodes(self) -> set[str]:
         """Return the addresses of the hosts that Ray has now."""
@@ -159,15 +154,25 @@ def ray_up(hosts: Hosts, laptop: Path) -> Iterator[Cluster]:
     cluster.ray("get-auth-token", "--generate", limit_s=60)
     cluster.ray("up", "--yes", "--no-config-cache", str(file), limit_s=UP_S)
     cluster.wait_for_nodes(hosts.all)
-    tunnel = subprocess.Popen([*cluster.head.ssh, "-N", "-L", "8265:127.0.0.1:8265"])
     try:
-        _wait_for_port(8265)
-        yield cluster
+        with _forwarded(cluster.head, 8265, 8265):
+            yield cluster
     finally:
-        tunnel.terminate()
-        tunnel.wait()
         cluster.ray("down", "--yes", str(file), limit_s=DOWN_S)
         _wait_for_the_end(hosts)
+
+
+@contextmanager
+def _forwarded(host: Host, here: int, there: int) -> Iterator[None]:
+    """Bring a port of a host's loopback to a port of the laptop's."""
+    ssh = subprocess.Popen([*host.ssh, "-N", "-L", f"{here}:127.0.0.1:{there}"])
+    try:
+        _wait_for_port(here)
+        yield
+    finally:
+        # Told to end just before it waits for its next word, it goes on waiting.
+        ssh.kill()
+        ssh.wait()
 
 
 def _wait_for_the_end(hosts: Hosts) -> None:
