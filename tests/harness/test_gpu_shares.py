@@ -18,7 +18,9 @@ from benchmarks.nap import DURATIONS, nap, naps_in
 from benchmarks.tune_splits import TinyStudy
 from pipelines.session import hosts_now, quiet_libraries
 
-SUBJECTS, NAP_S = 8, 1.0
+SUBJECTS = 8
+# For each that shall sleep at once: its process takes a second or two of a core to start.
+NAP_S = 3.0
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def test_a_trial_takes_its_gpus_or_its_share_of_one(
     study = TinyStudy.write(tmp_path, subjects=SUBJECTS, cluster=[f"cluster.trial_gpus={gpus}"])
     assert len(study.splits) == SUBJECTS
     (tmp_path / "durations.json").write_text(
-        json.dumps({split.split_id: NAP_S for split in study.splits})
+        json.dumps({split.split_id: NAP_S * together for split in study.splits})
     )
     # Processes of a Ray that runs already have the variables of its start: the trial is told.
     monkeypatch.setattr("harness.scheduling.trainable", _napping(tmp_path / "durations.json"))
