@@ -14,13 +14,11 @@ from typing import Any
 import pytest
 import ray
 
-from benchmarks.nap import DURATIONS, nap, naps_in
+from benchmarks.nap import DURATIONS, TOGETHER, nap, naps_in
 from benchmarks.tune_splits import TinyStudy
 from pipelines.session import hosts_now, quiet_libraries
 
-SUBJECTS = 8
-# For each that shall sleep at once: its process takes a second or two of a core to start.
-NAP_S = 3.0
+SUBJECTS, NAP_S = 8, 2.0
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +31,11 @@ def two_gpus() -> Iterator[None]:
     ray.shutdown()
 
 
-def _napping(durations: Path) -> Callable[[dict[str, Any]], None]:
+def _napping(durations: Path, together: int) -> Callable[[dict[str, Any]], None]:
     def told(config: dict[str, Any]) -> None:
         os.environ[DURATIONS] = str(durations)
+        # However slowly processes start: nobody sleeps before that many are there.
+        os.environ[TOGETHER] = str(together)
         nap(config)
 
     return told
@@ -61,10 +61,12 @@ def test_a_trial_takes_its_gpus_or_its_share_of_one(
     study = TinyStudy.write(tmp_path, subjects=SUBJECTS, cluster=[f"cluster.trial_gpus={gpus}"])
     assert len(study.splits) == SUBJECTS
     (tmp_path / "durations.json").write_text(
-        json.dumps({split.split_id: NAP_S * together for split in study.splits})
+        json.dumps({split.split_id: NAP_S for split in study.splits})
     )
     # Processes of a Ray that runs already have the variables of its start: the trial is told.
-    monkeypatch.setattr("harness.scheduling.trainable", _napping(tmp_path / "durations.json"))
+    monkeypatch.setattr(
+        "harness.scheduling.trainable", _napping(tmp_path / "durations.json", together)
+    )
     study.run()
     naps = naps_in(tmp_path)
     assert sum(len(process) for process in naps) == SUBJECTS
