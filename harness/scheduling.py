@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from ray import tune
@@ -32,6 +33,9 @@ LEAST_FREE_BYTES = 16 * 2**20
 
 SEEN_SECONDS = 90.0
 """What one host wrote any other sees within this: NFS looks again after a minute at most."""
+
+REASON_LENGTH = 200
+"""Of why a trial was cut short: Ray's own account goes on to all that it may have been."""
 
 
 def split_task(split: Split, labels: Mapping[str, str], classes: Sequence[str]) -> SplitTask:
@@ -165,7 +169,7 @@ def run_jobs(
     for number in count():
         if not left:
             break
-        watch = _Watch(on_done, on_epochs)
+        watch = _Watch(on_done, on_epochs, say)
         failed = _run_once(
             {job.name: files[job.name] for job in left},
             jobs[0].config,
@@ -192,6 +196,8 @@ def run_jobs(
             job.enter_failure(_reason(failed.get(job.name), short.get(job.name)))
             if job.name in failed:
                 on_done(job.name)
+        for job in lost:
+            say(f"{job.name} was lost with its process and is tried again")
         if hungry:
             crowding = max(steps.values())
             say(
@@ -308,9 +314,12 @@ class _Watch(tune.Callback):
     """Passes on what Tune sees to the progress line and to MLflow."""
 
     def __init__(
-        self, on_done: Callable[[str], None], on_epochs: Callable[[str, list[Row]], None]
+        self,
+        on_done: Callable[[str], None],
+        on_epochs: Callable[[str, list[Row]], None],
+        say: Callable[[str], None],
     ) -> None:
-        self._on_done, self._on_epochs = on_done, on_epochs
+        self._on_done, self._on_epochs, self._say = on_done, on_epochs, say
         self.entered: set[str] = set()
         """Names of the trials that say that all their splits are in the ledger."""
 
@@ -324,6 +333,11 @@ class _Watch(tune.Callback):
         self._on_epochs(_trial_name(trial), result.get("rows", []))
         if result.get("entered"):
             self.entered.add(_trial_name(trial))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """Say so: a process or a host that is gone looks like a stall."""
+        why = shorten(_reason(trial.get_error(), None), REASON_LENGTH, placeholder=" ...")
+        self._say(f"{_trial_name(trial)} was cut short and is tried again ({why})")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self._on_done(_trial_name(trial))

@@ -70,6 +70,7 @@ def struck_by(cluster: Cluster, fault: Fault, name: str, undisturbed: Path, what
         done = ended(cluster.submitted("harness.loso", *arguments(name)))
     assert fault.victim, f"{what} was never there to be struck"
     row.victim, row.after_s = fault.victim, fault.after_s
+    assert what != "a trial" or "is tried again" in done.stderr, done.stderr
     if done.status != 0:
         # All else ends by itself.
         assert what == "the driver", done.stderr

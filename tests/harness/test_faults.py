@@ -89,6 +89,7 @@ def test_a_process_is_killed(small_study: SmallStudy, tmp_path: Path, what: str,
         _, said = study.communicate(timeout=900)
     assert fault.victim, f"{what} was never there to be struck"
     row.victim, row.after_s = fault.victim, fault.after_s
+    assert what != "a trial" or "is tried again" in said, said
     again = 0
     status = study.returncode
     while status != 0:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
+from ray import tune
 
+from benchmarks.tune_splits import TinyStudy
 from harness import scheduling
 from pipelines.session import ClusterConfig, Host
 
@@ -80,11 +86,12 @@ def play(
     return jobs, rounds
 
 
-def test_a_trial_that_tune_loses_is_run_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_trial_that_tune_loses_is_run_again_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs, rounds = play(monkeypatch, tmp_path, {"a": 1, "b": 2, "c": 1}, retries=1)
     assert rounds == [["a", "b", "c"], ["b"]]
+    assert capsys.readouterr().out == "b was lost with its process and is tried again\n"
     assert {job.failure for job in jobs.values()} == {""}
 
 
@@ -104,3 +111,33 @@ def test_one_that_is_lost_each_time_has_failed_after_as_many_tries(
     assert rounds == [["a", "b"], *([["b"]] * retries)]
     assert jobs["b"].failure == "the trial ended without a result"
     assert jobs["a"].failure == ""
+
+
+def _killed_once(split_id: str, marker: Path) -> Callable[[dict[str, Any]], None]:
+    def told(config: dict[str, Any]) -> None:
+        if config["trial"]["name"] == split_id and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        tune.report({"rows": [], "done": True})
+
+    return told
+
+
+def test_a_trial_whose_process_is_killed_is_tried_again_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = TinyStudy.write(tmp_path, subjects=3, cluster=[])
+    study.config.cluster.trial_retries = 1
+    struck = study.splits[1].split_id
+    told = _killed_once(struck, tmp_path / "killed")
+    monkeypatch.setattr("harness.scheduling.trainable", told)
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        study.run()
+    finally:
+        ray.shutdown()
+    said = capsys.readouterr().out.splitlines()
+    cut = [line for line in said if "was cut short and is tried again (" in line]
+    assert len(cut) == 1
+    assert cut[0].startswith(struck)
+    assert len(cut[0]) < 300
