@@ -336,7 +336,10 @@ class _Watch(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Say so: a process or a host that is gone looks like a stall."""
-        why = shorten(_reason(trial.get_error(), None), REASON_LENGTH, placeholder=" ...")
+        # Tune's notes on this host: it sends them to the study's folder later.
+        notes = Path(trial.error_file or "")
+        error = RuntimeError(notes.read_text()) if notes.is_file() else None
+        why = shorten(_reason(error, None), REASON_LENGTH, placeholder=" ...")
         self._say(f"{_trial_name(trial)} was cut short and is tried again ({why})")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:

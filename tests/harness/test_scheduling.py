@@ -140,4 +140,5 @@ def test_a_trial_whose_process_is_killed_is_tried_again_and_that_is_said(
     cut = [line for line in said if "was cut short and is tried again (" in line]
     assert len(cut) == 1
     assert cut[0].startswith(struck)
+    assert "worker process has died" in cut[0]
     assert len(cut[0]) < 300
