@@ -56,7 +56,7 @@ def run() -> dict[str, Any]:
         forms = (Form(processes=1, threads=threads), Form(processes=threads, threads=1))
         bare = {str(form): bare_forward(form, plan.recipe, shards) for form in forms}
         best = max(forms, key=lambda form: bare[str(form)].frames_per_second)
-        with ray_session(config.cluster) as place:
+        with ray_session(config.cluster, Reporter(quiet=True)) as place:
             passes = [both(repeat, config, plan, shards, place, best) for repeat in range(REPEATS)]
         ratios = [ours / rival for ours, rival in passes]
         error = relative_difference(shards, plan, bare[str(best)].features)

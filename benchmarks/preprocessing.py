@@ -31,6 +31,7 @@ from pipelines.faces import FacesConfig, crop_face
 from pipelines.mfcc import MfccConfig, audio_images
 from pipelines.preprocess_config import PreprocessConfig
 from pipelines.process import ClipProcessor, ClipResult
+from pipelines.progress import Reporter
 from pipelines.records import Clip, to_row
 from pipelines.segments import SegmentsConfig
 from pipelines.session import ClusterConfig, ray_session
@@ -109,7 +110,7 @@ def ray_data() -> dict[str, Any]:
                 assert len(answers) == len(rows)
                 return _tables_digest(Path(shards))
 
-        with ray_session(ClusterConfig()):
+        with ray_session(ClusterConfig(), Reporter(quiet=True)):
             size = PoolSize(workers, grows=False)
             figures = alternate(
                 lambda: run(lambda settings: _by_pool(settings, rows, workers)),

@@ -23,6 +23,7 @@ from benchmarks.nap import DURATIONS, TOGETHER, nap, naps_in
 from benchmarks.tune_splits import TinyStudy
 from harness.plan import Plan
 from harness.plan_file import read_plan, write_plan
+from pipelines.progress import Reporter
 from pipelines.session import ray_session
 
 SPLITS = 42
@@ -202,7 +203,10 @@ def replay(durations: Sequence[float], workers: int) -> dict[str, Any]:
         # scheduler's, so the first splits wait until all are there.
         os.environ[TOGETHER] = str(workers)
         begun = time.perf_counter()
-        with ray_session(study.config.cluster), patch("harness.scheduling.trainable", nap):
+        with (
+            ray_session(study.config.cluster, Reporter(quiet=True)),
+            patch("harness.scheduling.trainable", nap),
+        ):
             started, came = time.perf_counter(), time.monotonic()
             study.run()
         naps = naps_in(folder)

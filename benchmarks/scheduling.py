@@ -30,6 +30,7 @@ from pipelines.clip_reading import ClipReader
 from pipelines.config import PipelineConfig, compose_config, resolve
 from pipelines.device import exact_device
 from pipelines.inputs import ClipCache, Wall
+from pipelines.progress import Reporter
 from pipelines.session import ray_session
 from pipelines.training import SplitTraining
 
@@ -80,7 +81,9 @@ def run() -> dict[str, Any]:
     """Run 42 short splits in a bare loop and through Tune."""
     process_s = statistics.median(seconds_of(start_of_a_process) for _ in range(5))
     begun = time.perf_counter()
-    with ray_session(compose_config("pipeline", PipelineConfig, SHORT.overrides).cluster):
+    with ray_session(
+        compose_config("pipeline", PipelineConfig, SHORT.overrides).cluster, Reporter(quiet=True)
+    ):
         start_s = time.perf_counter() - begun
         with splits_of(HARDLY_ANY) as empty:
             empty.in_a_bare_loop(), empty.through_tune()  # imports are nobody's
@@ -106,7 +109,7 @@ def run() -> dict[str, Any]:
 def run_fresh() -> dict[str, Any]:
     """Run 42 splits with hardly any work on a reused actor and on fresh ones, in turns."""
     config = compose_config("pipeline", PipelineConfig, HARDLY_ANY.overrides)
-    with ray_session(config.cluster), splits_of(HARDLY_ANY) as empty:
+    with ray_session(config.cluster, Reporter(quiet=True)), splits_of(HARDLY_ANY) as empty:
 
         def on_fresh_actors() -> list[pa.Table]:
             with fresh_actors():

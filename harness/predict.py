@@ -126,8 +126,7 @@ def _in_a_pool(
     }
     rows = [{"clip_id": place_of(clip)} for clip in clips]
     found: dict[str, Recognition] = {}
-    with ray_session(config.cluster, verbose=verbose) as place:
-        reporter.line(f"running on {place}")
+    with ray_session(config.cluster, reporter, verbose=verbose) as place:
         size, cpus, gpus = _pool(record, config, place)
         with (
             reporter.stage("predict", len(clips)) as stage,

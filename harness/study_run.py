@@ -81,8 +81,7 @@ def opened(
     features = feature_plan(config)
     corpora.require_ready()
     require_folder("paths.runs", config.paths.runs)
-    with ray_session(config.cluster, verbose=verbose) as place:
-        reporter.line(f"running on {place}")
+    with ray_session(config.cluster, reporter, verbose=verbose) as place:
         check_trial_fits(config.cluster, place, reporter.line)
         data = corpora.prepare(place, reporter)
         preparations = Preparations(place, reporter)

@@ -21,7 +21,12 @@ STOPPED = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
-_STORAGE_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.ESTALE}
+_WHAT_TO_DO = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room there"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES), "let it be written"),
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "see what is wrong with its disk or its server"),
+}
+"""Where storage fails, by how it does."""
 
 SETTINGS = ("key=value", "settings that differ from the default")
 """What most commands take, and what it is."""
@@ -114,12 +119,13 @@ def run_command(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return STOPPED
     except OSError as error:
-        if error.errno not in _STORAGE_FAILS:
+        to_do = _WHAT_TO_DO.get(error.errno or 0)
+        if to_do is None:
             raise
         where = error.filename or "a file"
         print(
-            f"error: {where} can't be written: {error.strerror}; what is finished is kept: make "
-            "room there and run the same command again",
+            f"error: {where} can't be read or written: {error.strerror}; what is finished is kept: "
+            f"{to_do} and run the same command again",
             file=sys.stderr,
         )
         return STOPPED

@@ -262,8 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         corpus_plan = CorpusPlan(config)
         corpus_plan.require_ready()
-        with ray_session(config.cluster, verbose=options.verbose) as place:
-            reporter.line(f"running on {place}")
+        with ray_session(config.cluster, reporter, verbose=options.verbose) as place:
             shards = prepare(corpus_plan, place, reporter)
             extract_features(plan, shards, config, place, reporter)
         folders = {kind: str(folder.root) for kind, folder in plan.folders.items()}

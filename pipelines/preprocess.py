@@ -185,8 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_plan(plan, as_json=options.json)
             return 0
         plan.require_ready()
-        with ray_session(config.cluster, verbose=options.verbose) as place:
-            reporter.line(f"running on {place}")
+        with ray_session(config.cluster, reporter, verbose=options.verbose) as place:
             shards = prepare(plan, place, reporter)
         reporter.line(
             f"{len(shards.usable)} of {len(shards.outcomes)} clips usable, "

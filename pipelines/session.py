@@ -13,6 +13,8 @@ from typing import Any
 
 from pipelines.cluster_address import LOCAL, NamedAddress, find_cluster, no_cluster
 from pipelines.errors import require
+from pipelines.host_watch import hosts_watched
+from pipelines.progress import Reporter
 
 # Read when Ray is imported, here and in every process that Ray starts from this one.
 _QUIET = {
@@ -114,8 +116,15 @@ class Place:
 
 
 @contextmanager
-def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Place]:
+def ray_session(
+    config: ClusterConfig, reporter: Reporter, *, verbose: bool = False
+) -> Iterator[Place]:
     """Connect to Ray, say where, and leave it as it was found.
+
+    Args:
+        config: where to run.
+        reporter: told where that is, and of a cluster which hosts go and come.
+        verbose: whether Ray and the libraries may speak.
 
     Raises:
         UsageError: an address is set and no cluster answers there, or a trial asks for more than
@@ -147,7 +156,7 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
         if not verbose:
             quiet_libraries()
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        yield Place(
+        place = Place(
             address=LOCAL if cluster is None else cluster.text,
             local=cluster is None,
             cpus=int(resources.get("CPU", 0)),
@@ -155,6 +164,12 @@ def ray_session(config: ClusterConfig, *, verbose: bool = False) -> Iterator[Pla
             hosts=hosts_now(),
             gone=gone,
         )
+        # That it is not where one may think it is must be known, even when quiet.
+        say = reporter.warn if place.gone and reporter.quiet else reporter.line
+        say(f"running on {place}")
+        if not place.local:
+            until_the_end.enter_context(hosts_watched(gone=reporter.warn, came=reporter.line))
+        yield place
 
 
 @contextmanager

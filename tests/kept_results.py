@@ -3,16 +3,18 @@
 Where KEPT_RESULTS names a file, each test that ends leaves a row there, with what it printed. One
 that has passed on the very same code is not run again. Run as a program this ends a whole run: it
 leaves out the rows of other code, and writes the table of planted faults, which the tests print.
+The code of a test is the project, what tests share, and its own file: those of other tests are not.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -29,6 +31,8 @@ FAULT = "FAULT "
 """Begins a printed line that goes on with a row of the table of faults."""
 FOLLOWED = "docs/worked_example.md"
 """The one text for people that a long test reads."""
+_IMPORTS = re.compile(rb"^\s*(?:from|import) (test_\w+)", re.MULTILINE)
+"""A file of tests from which another one takes something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,18 +65,42 @@ def write_rows(file: Path, rows: Iterable[Row]) -> None:
     whole.replace(file)
 
 
-def code_digest(root: Path) -> str:
-    """Return what stands for the code in a git repository as it is now, committed or not.
+@dataclass(frozen=True)
+class Code:
+    """What stands for the code in a git repository, committed or not.
 
     Results and texts for people change nothing that is tested.
     """
-    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    digest = hashlib.sha256()
-    for name in sorted({name for name in listed.split("\0") if name and _counts(name)}):
-        path = root / name
-        content = path.read_bytes() if path.is_file() else b""
-        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
-    return digest.hexdigest()[:16]
+
+    hashes: Mapping[str, str]
+    """Of the content of each file, by its path."""
+    own: frozenset[str]
+    """Those of them that matter to their own tests alone."""
+
+    @classmethod
+    def of(cls, root: Path) -> Code:
+        """Return it as it is now."""
+        listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        hashes, own, imported = {}, set(), set()
+        for name in sorted({name for name in listed.split("\0") if name and _counts(name)}):
+            path = root / name
+            content = path.read_bytes() if path.is_file() else b""
+            hashes[name] = hashlib.sha256(content).hexdigest()
+            if path.name.startswith("test_") and path.suffix == ".py":
+                own.add(name)
+                mine = path.stem.encode()
+                imported |= {found for found in _IMPORTS.findall(content) if found != mine}
+        shared = {name for name in own if PurePath(name).stem.encode() in imported}
+        return cls(hashes, frozenset(own - shared))
+
+    def digest(self, test: str) -> str:
+        """Return what stands for the code of a test, by its pytest node id."""
+        mine = test.partition("::")[0]
+        digest = hashlib.sha256()
+        for name, content in self.hashes.items():
+            if name == mine or name not in self.own:
+                digest.update(f"{name}\0{content}\n".encode())
+        return digest.hexdigest()[:16]
 
 
 def _counts(name: str) -> bool:
@@ -103,12 +131,12 @@ class KeptResults:
         if passed is not None:
             self._passed = passed
             return
-        self._code = code_digest(root)
+        self._code = Code.of(root)
         self._commit = _git(root, "rev-parse", "--short", "HEAD").strip()
         self._passed = frozenset(
             row.test
             for row in read_rows(file).values()
-            if row.outcome == PASSED and row.code == self._code
+            if row.outcome == PASSED and row.code == self._code.digest(row.test)
         )
 
     def pytest_configure_node(self, node: WorkerController) -> None:
@@ -137,7 +165,7 @@ class KeptResults:
             outcome=next(each for each in ("failed", "skipped", PASSED) if each in outcomes),
             seconds=round(sum(report.duration for report in phases), 1),
             commit=self._commit,
-            code=self._code,
+            code=self._code.digest(test),
             said="".join(
                 text for name, text in phases[-1].sections if name == "Captured stdout call"
             ),
@@ -160,8 +188,8 @@ def end(file: Path, faults: Path, root: Path) -> str:
 
     Where no hosts could be made, their faults are missing, and the table stays as it was.
     """
-    code = code_digest(root)
-    rows = [row for row in read_rows(file).values() if row.code == code]
+    code = Code.of(root)
+    rows = [row for row in read_rows(file).values() if row.code == code.digest(row.test)]
     write_rows(file, rows)
     struck = faults_in(rows)
     if any('"three hosts"' in line for line in struck):

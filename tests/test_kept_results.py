@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import clean_environment
-from kept_results import Row, code_digest, end, read_rows, write_rows
+from kept_results import Code, Row, end, read_rows, write_rows
 
 CONFTEST = """
 import os
@@ -109,20 +109,44 @@ def test_what_passed_on_this_code_is_not_run_again(
     assert run(repository, *processes) == (0, ALL)
 
 
+def digest(repository: Path, test: str = "test_some.py::test_passes") -> str:
+    return Code.of(repository).digest(test)
+
+
 def test_the_code_is_all_that_git_has_or_would_take_but_results_and_texts(repository: Path) -> None:
-    before = code_digest(repository)
+    before = digest(repository)
     for name in ("README.md", "benchmarks/results/x.json", "ran"):
         (repository / name).parent.mkdir(parents=True, exist_ok=True)
         (repository / name).write_text("other")
-        assert code_digest(repository) == before
+        assert digest(repository) == before
     changed = set()
     for name in ("docs/worked_example.md", "test_some.py", "conf/new.yaml"):
         (repository / name).parent.mkdir(parents=True, exist_ok=True)
         (repository / name).write_text("other")
-        changed.add(code_digest(repository))
+        changed.add(digest(repository))
     (repository / "conftest.py").unlink()
-    changed.add(code_digest(repository))
+    changed.add(digest(repository))
     assert len(changed - {before}) == 4
+
+
+def test_the_tests_of_another_file_are_not_its_code_unless_they_lend_something(
+    repository: Path,
+) -> None:
+    before = digest(repository)
+    (repository / "tests").mkdir()
+    other = repository / "tests" / "test_other.py"
+    other.write_text("THEIRS = 1\n")
+    assert digest(repository) == before
+    theirs = digest(repository, "tests/test_other.py::test_it[1]")
+    other.write_text("THEIRS = 2\n")
+    assert digest(repository) == before
+    assert digest(repository, "tests/test_other.py::test_it[1]") != theirs
+    # One that takes something makes it everybody's: who else takes it is not looked at.
+    (repository / "tests" / "test_third.py").write_text("from test_other import THEIRS\n")
+    lent = digest(repository)
+    assert lent != before
+    other.write_text("THEIRS = 3\n")
+    assert digest(repository) != lent
 
 
 @pytest.mark.parametrize("hosts", [True, False])
@@ -131,17 +155,17 @@ def test_the_end_keeps_the_rows_of_this_code_and_the_faults_they_tell(
 ) -> None:
     kept, faults = repository / "kept.jsonl", repository / "faults.jsonl"
     faults.write_text("as it was\n")
-    now = code_digest(repository)
     struck = [json.dumps({"where": where}) for where in ("one machine", "three hosts")]
 
-    def row(test: str, code: str, said: str = "", outcome: str = "passed") -> Row:
+    def row(test: str, code: str = "", said: str = "", outcome: str = "passed") -> Row:
+        code = code or digest(repository, test)
         return Row(test=test, outcome=outcome, seconds=1.0, commit="c", code=code, said=said)
 
     rows = [
-        row("a", now, f"FAULT {struck[0]}\nmore\n"),
-        row("b", now, f"FAULT {struck[1]}\n" if hosts else ""),
+        row("a", said=f"FAULT {struck[0]}\nmore\n"),
+        row("b", said=f"FAULT {struck[1]}\n" if hosts else ""),
         row("c", "before", 'FAULT {"where": "three hosts", "long": "ago"}\n'),
-        row("d", now, outcome="skipped"),
+        row("d", outcome="skipped"),
     ]
     write_rows(kept, rows)
     assert end(kept, faults, repository) == "2 of 3 long tests passed on this code"

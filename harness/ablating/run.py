@@ -54,8 +54,7 @@ def run_rows(
     corpora = StudyCorpora(config)
     check_divisible(corpora.clips, config.protocol)
     corpora.require_ready()
-    with ray_session(config.cluster, verbose=verbose) as place:
-        reporter.line(f"running on {place}")
+    with ray_session(config.cluster, reporter, verbose=verbose) as place:
         check_trial_fits(config.cluster, place, reporter.line)
         # All rows go to one store, not each to one beside its folder.
         config.tracking.uri = recorded_uri(config.tracking, Path(config.paths.runs))

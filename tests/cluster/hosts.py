@@ -51,6 +51,14 @@ class Process:
     pid: int
     command: str
 
+    @property
+    def maps(self) -> str:
+        """What it has mapped into its memory; empty where it has ended."""
+        try:
+            return Path(f"/proc/{self.pid}/maps").read_text()
+        except OSError:
+            return ""
+
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,14 +19,18 @@ from cluster_study import (
     run_to_the_end,
     watched,
 )
-from faults import Fault, Struck, killer
-from hosts import SHARED_AT
+from faults import Fault, Struck, killer, processes_on
+from hosts import SHARED_AT, Host
 from ray_up import Cluster, ended
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 RAYLET = "raylet/raylet"
 DRIVER = "python -m harness.loso"
+TRIAL = "ray::ImplicitFunc.train"
+"""One that is at work: between two trials its process waits for the next."""
+CUT_SHORT = re.compile(r"^warning: loso-s0\d was cut short and is tried again \(", re.MULTILINE)
+"""A trial that was on a host is told of by name, whatever became of the host."""
 
 
 KILLS = {
@@ -60,17 +64,25 @@ def test_a_process_is_killed(whole: Cluster, undisturbed: Path, what: str, seed:
     there, strike = killer(whole.workers if on_workers else whole.hosts.all, words, begins)
     if what == "a raylet":  # which is there from the beginning: the study counts
         there, _ = killer(whole.hosts.all, (), DRIVER)
-    struck_by(whole, Fault(strike, there, seed, within_s), name, undisturbed, what).keep()
+    row, _ = struck_by(whole, Fault(strike, there, seed, within_s), name, undisturbed, what)
+    row.keep()
 
 
-def struck_by(cluster: Cluster, fault: Fault, name: str, undisturbed: Path, what: str) -> Struck:
-    """Run a study while a fault waits for its moment, and again until it is complete."""
+def struck_by(
+    cluster: Cluster, fault: Fault, name: str, undisturbed: Path, what: str
+) -> tuple[Struck, str]:
+    """Run a study while a fault waits for its moment, and again until it is complete.
+
+    Returns:
+        Its row, and what the first command said.
+    """
     row = Struck("three hosts", what, fault.seed)
     with fault:
         done = ended(cluster.submitted("harness.loso", *arguments(name)))
     assert fault.victim, f"{what} was never there to be struck"
     row.victim, row.after_s = fault.victim, fault.after_s
-    assert what != "a trial" or "is tried again" in done.stderr, done.stderr
+    if what == "a trial":
+        assert re.search(r"is tried again \(.*worker process has died", done.stderr), done.stderr
     if done.status != 0:
         # All else ends by itself.
         assert what == "the driver", done.stderr
@@ -80,39 +92,54 @@ def struck_by(cluster: Cluster, fault: Fault, name: str, undisturbed: Path, what
     check_same(cluster.runs / name, undisturbed)
     assert children_in_mlflow(cluster, name) == SPLITS
     row.same = True
-    return row
+    return row, done.stderr
 
 
-def losing(cluster: Cluster, *, back_after_s: float | None) -> Callable[[random.Random], str]:
-    """Return what pulls a worker's plug, and puts it in again after a while."""
+def with_a_trial(cluster: Cluster, chance: random.Random) -> Host | None:
+    """Return a worker on which a trial runs; None where there is none just now."""
+    found = processes_on(cluster.workers, (), TRIAL)
+    return chance.choice(found)[0] if found else None
 
-    def strike(chance: random.Random) -> str:
-        host = chance.choice(cluster.workers)
+
+def test_a_host_is_lost_for_good(whole: Cluster, undisturbed: Path) -> None:
+    def strike(chance: random.Random) -> str | None:
+        host = with_a_trial(whole, chance)
+        if host is None:
+            return None
         host.lose()
-        if back_after_s is not None:
-            time.sleep(back_after_s)
-            host.start()
         return host.name
 
-    return strike
+    there, _ = killer(whole.workers, (), TRIAL)
+    fault = Fault(strike, there, 111, 3.0)
+    row, said = struck_by(whole, fault, "fault-111", undisturbed, "a host lost for good")
+    # That the host is gone Ray knows later, when it has missed some heartbeats.
+    assert CUT_SHORT.search(said), said
+    assert "without a result" not in said
+    row.keep()
 
 
-@pytest.mark.parametrize(("back_after_s", "seed"), [(None, 111), (8.0, 112), (8.0, 113)])
-def test_a_host_is_lost(
-    whole: Cluster, undisturbed: Path, back_after_s: float | None, seed: int
-) -> None:
-    what = "a host lost for good" if back_after_s is None else "a host lost that comes back"
+@pytest.mark.parametrize("seed", [112, 113])
+def test_a_host_is_lost_and_comes_back(whole: Cluster, undisturbed: Path, seed: int) -> None:
+    def strike(chance: random.Random) -> str:
+        host = chance.choice(whole.workers)
+        host.lose()
+        time.sleep(8.0)
+        host.start()
+        return host.name
+
     there, _ = killer(whole.hosts.all, (), DRIVER)
-    fault = Fault(losing(whole, back_after_s=back_after_s), there, seed, 25.0)
-    row = struck_by(whole, fault, f"fault-{seed}", undisturbed, what)
-    if back_after_s is not None:
-        whole.wait_for_nodes(whole.hosts.all)
+    fault = Fault(strike, there, seed, 25.0)
+    what = "a host lost that comes back"
+    row, _ = struck_by(whole, fault, f"fault-{seed}", undisturbed, what)
+    whole.wait_for_nodes(whole.hosts.all)
     row.keep()
 
 
 def test_a_spot_instance_is_taken_away_and_another_comes(whole: Cluster, undisturbed: Path) -> None:
-    def strike(chance: random.Random) -> str:
-        host = chance.choice(whole.workers)
+    def strike(chance: random.Random) -> str | None:
+        host = with_a_trial(whole, chance)
+        if host is None:
+            return None
         # Its system ends what runs, a little later it is gone; the autoscaler's next one is new.
         for process in host.processes("ray"):
             process.kill(signal.SIGTERM)
@@ -122,9 +149,13 @@ def test_a_spot_instance_is_taken_away_and_another_comes(whole: Cluster, undistu
         host.start()
         return host.name
 
-    there, _ = killer(whole.hosts.all, (), DRIVER)
-    fault = Fault(strike, there, 116, 25.0)
-    row = struck_by(whole, fault, "fault-116", undisturbed, "a spot interruption")
+    there, _ = killer(whole.workers, (), TRIAL)
+    fault = Fault(strike, there, 116, 3.0)
+    row, said = struck_by(whole, fault, "fault-116", undisturbed, "a spot interruption")
+    (address,) = [each.address for each in whole.workers if each.name == row.victim]
+    assert re.search(rf"^warning: host {address} is gone \(", said, re.MULTILINE), said
+    assert CUT_SHORT.search(said), said
+    assert "without a result" not in said
     whole.wait_for_nodes(whole.hosts.all)
     row.keep()
 
@@ -141,8 +172,9 @@ def test_a_host_is_added_in_the_middle(whole: Cluster, undisturbed: Path) -> Non
     there, _ = killer(whole.hosts.all, (), DRIVER)
     fault = Fault(strike, there, 114, 10.0)
     with watched(whole, clips="ClipWorker", trials="ImplicitFunc") as seen:
-        row = struck_by(whole, fault, "fault-114", undisturbed, "a host added in the middle")
+        row, said = struck_by(whole, fault, "fault-114", undisturbed, "a host added in the middle")
     assert any(late.name in hosts for hosts in seen.hosts.values())
+    assert f"host {late.address} has come" in said
     row.keep()
 
 

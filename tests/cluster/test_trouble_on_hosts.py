@@ -39,9 +39,19 @@ def test_a_host_whose_clock_is_an_hour_ahead(whole: Cluster, undisturbed: Path) 
     assert int(told[1]) - int(told[0]) >= 3600
     start_ray_again(whole, ahead)
     try:
-        done = whole.submit("harness.loso", *arguments("clock"))
+        study = whole.submitted("harness.loso", *arguments("clock"))
+        wrong: set[str] = set()
+        while study.poll() is None:
+            for kind in ("ClipWorker", "ImplicitFunc"):
+                found = whole.workers[-1].processes(kind)
+                if any(library.name in each.maps for each in found):
+                    wrong.add(kind)
+            time.sleep(0.2)
+        done = ended(study)
     finally:
         start_ray_again(whole)
+    # Its clips and its trial had that clock.
+    assert wrong == {"ClipWorker", "ImplicitFunc"}
     assert done.status == 0, done.stderr
     check_same(whole.runs / "clock", undisturbed)
     assert children_in_mlflow(whole, "clock") == SPLITS

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import pyarrow.parquet as pq
 import pytest
 from conftest import (
@@ -307,8 +308,14 @@ def test_a_study_killed_in_its_training_goes_on_to_the_same_result(
     while not list(ledger.glob("*.json")) and time.monotonic() < deadline:
         assert driver.poll() is None, "the study ended before it could be killed"
         time.sleep(0.05)
+    below = psutil.Process(driver.pid).children(recursive=True)
+    trials = [each for each in below if each.name().startswith("ray::Implicit")]
+    assert trials
     driver.kill()
     driver.wait()
+    # They outlive it for a moment, in which another split may still be entered.
+    _, left = psutil.wait_procs(trials, timeout=60)
+    assert not left
     done = sorted(path.name for path in ledger.glob("*.json"))
     assert 1 <= len(done) < 3
     times = {name: (ledger / name).stat().st_mtime_ns for name in done}

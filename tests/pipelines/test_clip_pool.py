@@ -15,6 +15,7 @@ import pytest
 from conftest import clean_environment
 
 from pipelines.clip_pool import PoolSize, map_clips
+from pipelines.progress import Reporter
 from pipelines.session import ClusterConfig, Place, ray_session
 
 
@@ -51,7 +52,7 @@ def test_only_what_kills_each_of_its_workers_is_lost(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     rows = [{"clip_id": f"{index:02d}", "text": f"row {index}"} for index in range(12)]
     arguments = {"notes": str(tmp_path), "deadly": ["03", "08"], "once": ["05"]}
-    with ray_session(ClusterConfig()):
+    with ray_session(ClusterConfig(), Reporter(quiet=True)):
         answers = {
             row["clip_id"]: row
             for row in map_clips(MortalWorker, arguments, rows, PoolSize(2, grows=False))
@@ -76,7 +77,7 @@ from test_clip_pool import SlowWorker
 
 rows = [{"clip_id": f"{index:02d}"} for index in range(40)]
 try:
-    with ray_session(ClusterConfig()):
+    with ray_session(ClusterConfig(), Reporter(quiet=True)):
         with closing(map_clips(SlowWorker, {}, rows, PoolSize(2, grows=False))) as answers:
             for answer in answers:
                 raise StoppedError("the first is enough")

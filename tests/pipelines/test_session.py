@@ -11,7 +11,10 @@ import pytest
 from conftest import ForkedCommands, run_module
 
 from pipelines.errors import UsageError
+from pipelines.progress import Reporter
 from pipelines.session import ClusterConfig, Host, Place, check_trial_fits, ray_session
+
+QUIET = Reporter(quiet=True)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,10 @@ def test_an_address_that_is_no_clusters_is_refused_by_where_it_stands(
     here = source == "cluster.address"
     monkeypatch.setenv("RAY_ADDRESS", "" if here else address)
     config = ClusterConfig(address=address if here else None)
-    with pytest.raises(UsageError, match=f"^{told.format(source)}") as refused, ray_session(config):
+    with (
+        pytest.raises(UsageError, match=f"^{told.format(source)}") as refused,
+        ray_session(config, QUIET),
+    ):
         pass
     assert "word" not in str(refused.value).replace("password", "")
 
@@ -163,3 +169,15 @@ def test_a_cluster_of_this_node_that_is_gone_is_said_and_hinders_nobody(
         "running on a local Ray: 1 CPUs, 0 GPUs; no cluster answers at 127.0.0.1:9, which "
         f"`ray start` left in {gone}"
     )
+
+
+def test_a_cluster_that_is_gone_is_said_though_quiet(
+    gone: Path, tmp_path: Path, forked_commands: ForkedCommands
+) -> None:
+    settings = ("corpus.subjects=2", "corpus.takes=1", "cluster.cpus=1")
+    told = forked_commands.run(
+        "pipelines.preprocess", "-q", *settings, cwd=tmp_path, RAY_TMPDIR=str(gone.parents[1])
+    )
+    assert told.status == 0, told.stderr
+    assert told.stderr.startswith("warning: running on a local Ray: 1 CPUs, 0 GPUs; no cluster ")
+    assert told.stderr.count("\n") == 1

@@ -1,0 +1,101 @@
+"""Hosts of a real Ray that go and come are told of, each once, while something runs on it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from pipelines.host_watch import tell_changes
+from pipelines.progress import Reporter
+from pipelines.session import ClusterConfig, ray_session
+
+SOON_S = 20.0
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[tuple[Cluster, Any]]:
+    """Yield a cluster of two nodes of this machine, and the one that is not its head."""
+    node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    try:
+        yield cluster, cluster.add_node(**node)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+class Told(Reporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.warnings: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def test_one_that_is_told_to_end_and_one_that_comes_are_said(
+    two_nodes: tuple[Cluster, Any],
+) -> None:
+    cluster, second = two_nodes
+    told = Told()
+    address = "127.0.0.1" if cluster.address is None else cluster.address
+    with ray_session(ClusterConfig(address=address), told) as place:
+        assert place.cpus == 2
+        # As a spot instance ends: its system ends Ray.
+        cluster.remove_node(second, allow_graceful=True)
+        wait_until(lambda: bool(told.warnings))
+        cluster.add_node(num_cpus=3)
+        wait_until(lambda: len(told.lines) > 1)
+        time.sleep(2.5)
+    (gone,) = told.warnings
+    assert re.fullmatch(
+        r"host [\d.]+ is gone \(received SIGTERM\): what it was doing is done elsewhere; the "
+        r"cluster has 1 CPUs, 0 GPUs now",
+        gone,
+    )
+    where, came = told.lines
+    assert where.startswith(f"running on the Ray cluster at {address}: 2 CPUs")
+    assert re.fullmatch(r"host [\d.]+ has come: the cluster has 4 CPUs, 0 GPUs now", came)
+
+
+def test_one_that_was_idle_and_is_given_back_is_no_loss() -> None:
+    said: list[str] = []
+
+    def node(name: str, **told: Any) -> dict[str, Any]:
+        return {
+            "NodeID": name,
+            "NodeManagerAddress": f"10.0.0.{name}",
+            "Alive": True,
+            "Resources": {"CPU": 4.0, "GPU": 0.5},
+            **told,
+        }
+
+    known = {"1", "2", "3"}
+    idle = node("2", Alive=False, DeathReason=4, DeathReasonMessage="idle for long")
+    lost = node("3", Alive=False, DeathReason=2, DeathReasonMessage="")
+    for _ in range(2):
+        tell_changes(known, [node("1"), idle, lost], gone=said.append, came=said.append)
+    assert said == [
+        "host 10.0.0.3 is gone: what it was doing is done elsewhere; the cluster has 4 CPUs, "
+        "0.5 GPUs now"
+    ]
+    assert known == {"1"}
