@@ -37,7 +37,7 @@ KILLS = {
     # What -> words of its command line, how that begins, on the workers alone, within seconds.
     "a decode child": (("sandbox_child",), "", False, 4.0),
     "a Data worker": (("ClipWorker",), "ray::Map", False, 4.0),
-    "a trial": ((), "ray::ImplicitFunc", False, 6.0),
+    "a trial": ((), TRIAL, False, 3.0),
     "a raylet": ((RAYLET,), "", True, 25.0),
     "the driver": ((), DRIVER, False, 25.0),
 }
@@ -115,6 +115,8 @@ def test_a_host_is_lost_for_good(whole: Cluster, undisturbed: Path) -> None:
     # That the host is gone Ray knows later, when it has missed some heartbeats.
     assert CUT_SHORT.search(said), said
     assert "without a result" not in said
+    # Else the next test would take it for one that is there.
+    whole.wait_for_nodes(tuple(host for host in whole.hosts.all if host.name != row.victim))
     row.keep()
 
 

@@ -27,6 +27,9 @@ from ray_up import Cluster
 pytestmark = pytest.mark.cluster
 
 MANY_CLIPS = ("corpus.subjects=6", "corpus.takes=3", "corpus.difficulty=0.2")
+"""Enough that hosts which start their processes late find some left."""
+SIX_SPLITS = (*SMALL, *MANY_CLIPS, "training.audio_epochs=1", "training.fusion_epochs=1")
+"""One for each CPU of the three hosts: two of them could hold the three of a small study."""
 TRIES = 3
 """Of Ray's client, whose server on the head starts a process for each: on two cores it may give up
 before that is there."""
@@ -36,10 +39,12 @@ def test_a_study_from_outside_runs_on_all_hosts_and_finds_what_one_machine_finds
     cluster: Cluster, undisturbed: Path
 ) -> None:
     with watched(cluster, decoding="sandbox_child", training="ImplicitFunc") as seen:
-        # Enough clips that hosts which start their processes late find some left.
         prepared = cluster.submit("pipelines.preprocess", *MANY_CLIPS)
         assert prepared.status == 0, prepared.stderr
-        done = cluster.submit("harness.loso", *SMALL, "name=three")
+        wide = cluster.submit("harness.loso", *SIX_SPLITS, "name=wide")
+    assert wide.status == 0, wide.stderr
+    assert "preprocess: 108 clips were done before" in wide.stderr
+    done = cluster.submit("harness.loso", *SMALL, "name=three")
     assert done.status == 0, done.stderr
     everywhere = {host.name for host in cluster.hosts}
     assert seen.hosts == {"decoding": everywhere, "training": everywhere}

@@ -24,7 +24,8 @@ KILLS = {
     # What -> a word of its command line, within seconds of the first.
     "a decode child": ("sandbox_child", 3.0),
     "a Data worker": ("ray::MapWorker(Map(ClipWorker", 3.0),
-    "a trial": ("ray::ImplicitFunc", 5.0),
+    # One at work: between two trials its process waits for the next.
+    "a trial": ("ray::ImplicitFunc.train", 3.0),
     "the driver": ("harness.loso", 20.0),
 }
 MOST_COMMANDS = 4
