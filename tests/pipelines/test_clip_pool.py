@@ -72,6 +72,7 @@ import time
 from contextlib import closing
 from pipelines.clip_pool import PoolSize, map_clips
 from pipelines.errors import StoppedError
+from pipelines.progress import Reporter
 from pipelines.session import ClusterConfig, ray_session
 from test_clip_pool import SlowWorker
 

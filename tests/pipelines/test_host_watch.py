@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +23,11 @@ SOON_S = 20.0
 
 
 @pytest.fixture
-def two_nodes() -> Iterator[tuple[Cluster, Any]]:
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Any]]:
     """Yield a cluster of two nodes of this machine, and the one that is not its head."""
+    # Of its own: in Ray's usual folder any other command here would find the cluster and join it.
+    temporary = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # short, for Ray's sockets
+    monkeypatch.setenv("RAY_TMPDIR", temporary)
     node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     try:
@@ -28,6 +35,7 @@ def two_nodes() -> Iterator[tuple[Cluster, Any]]:
     finally:
         ray.shutdown()
         cluster.shutdown()  # type: ignore[no-untyped-call]
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -56,6 +64,8 @@ def test_one_that_is_told_to_end_and_one_that_comes_are_said(
     two_nodes: tuple[Cluster, Any],
 ) -> None:
     cluster, second = two_nodes
+    left = Path(os.environ["RAY_TMPDIR"]) / "ray" / "ray_current_cluster"
+    assert left.read_text() == cluster.address
     told = Told()
     address = "127.0.0.1" if cluster.address is None else cluster.address
     with ray_session(ClusterConfig(address=address), told) as place:
