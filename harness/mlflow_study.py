@@ -28,6 +28,8 @@ LONGEST_TAG, LONGEST_PARAMETER = 5000, 6000
 SENT = "sent"
 """Tag: digest of a parent's figures and files, so that they are sent once."""
 
+SQLITE = "sqlite:///"
+
 Point = tuple[str, float, int]
 """Metric, value, step."""
 
@@ -60,6 +62,34 @@ class StudyRecord:
         return self.tags.get(GROUP, "")
 
 
+def _store_file(uri: str) -> Path | None:
+    """Return the file of a sqlite store; None where it is another."""
+    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+
+
+def _make_store(uri: str) -> None:
+    """Make a sqlite store that is not there: beside its place, and put there when it is whole.
+
+    MLflow makes its tables one by one, and takes no more a store that has some of them: one on
+    which a disk was full, or whose process was killed, would be lost.
+    """
+    store = _store_file(uri)
+    if store is None or store.exists():
+        return
+    from mlflow import MlflowClient
+
+    new = store.with_name(f".{store.name}.new")
+    parts = (new, new.with_name(f"{new.name}-journal"))
+    try:
+        for part in parts:
+            part.unlink(missing_ok=True)
+        MlflowClient(f"{SQLITE}{new}").search_experiments()
+        new.replace(store)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
 class MlflowStudy:
     """Sends one study; raises what MLflow raises."""
 
@@ -80,6 +110,7 @@ class MlflowStudy:
 
         # Several studies may start on a store that is not there yet: one makes its tables.
         with exclusive(self._runs / ".mlflow.lock"):
+            _make_store(self._uri)
             self._client = MlflowClient(self._uri)
             self.experiment_id = self._find_experiment()
         marks = {"study": self._record.name, **self._record.marks}
@@ -188,10 +219,9 @@ class MlflowStudy:
         known = self._client.get_experiment_by_name(self._experiment)
         if known is None:
             # A sqlite store has no place for files: MLflow would put them where it is started.
-            store = Path(self._uri.removeprefix("sqlite:///"))
-            files = (store.parent / "mlartifacts").absolute().as_uri()
-            location = files if self._uri.startswith("sqlite:") else None
-            found = str(self._client.create_experiment(self._experiment, location))
+            store = _store_file(self._uri)
+            files = None if store is None else (store.parent / "mlartifacts").absolute().as_uri()
+            found = str(self._client.create_experiment(self._experiment, files))
         else:
             found = str(known.experiment_id)
         group = self._record.group

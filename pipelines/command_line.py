@@ -23,7 +23,7 @@ INTERRUPTED = 130
 
 _WHAT_TO_DO = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room there"),
-    **dict.fromkeys((errno.EROFS, errno.EACCES), "let it be written"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES), "let it be read and written"),
     **dict.fromkeys((errno.EIO, errno.ESTALE), "see what is wrong with its disk or its server"),
 }
 """Where storage fails, by how it does."""

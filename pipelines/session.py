@@ -24,7 +24,7 @@ _QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
@@ -168,7 +168,7 @@ def ray_session(
         say = reporter.warn if place.gone and reporter.quiet else reporter.line
         say(f"running on {place}")
         if not place.local:
-            until_the_end.enter_context(hosts_watched(gone=reporter.warn, came=reporter.line))
+            until_the_end.enter_context(hosts_watched(lost=reporter.warn, changed=reporter.line))
         yield place
 
 

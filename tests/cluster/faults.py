@@ -12,6 +12,10 @@ from dataclasses import asdict, dataclass, field
 from hosts import Host, Process
 from kept_results import FAULT
 
+CLIPS = (("sandbox_child",), "")
+TRIAL = ((), "ray::ImplicitFunc.train")
+"""One that is at work: between two trials its process waits for the next."""
+
 
 @dataclass
 class Struck:
@@ -85,6 +89,14 @@ def processes_on(
         for process in sorted(host.processes(*words), key=lambda process: process.pid)
         if process.command.startswith(begins)
     ]
+
+
+def host_at_work(
+    hosts: Sequence[Host], work: tuple[Sequence[str], str], chance: random.Random
+) -> Host | None:
+    """Return a host on which such a process is; None where there is none just now."""
+    found = processes_on(hosts, *work)
+    return chance.choice(found)[0] if found else None
 
 
 def killer(

@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,28 +20,30 @@ from cluster_study import (
     run_to_the_end,
     watched,
 )
-from faults import Fault, Struck, killer, processes_on
-from hosts import SHARED_AT, Host
+from faults import CLIPS, TRIAL, Fault, Struck, host_at_work, killer
+from hosts import SHARED_AT
 from ray_up import Cluster, ended
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 RAYLET = "raylet/raylet"
 DRIVER = "python -m harness.loso"
-TRIAL = "ray::ImplicitFunc.train"
-"""One that is at work: between two trials its process waits for the next."""
 CUT_SHORT = re.compile(r"^warning: loso-s0\d was cut short and is tried again \(", re.MULTILINE)
 """A trial that was on a host is told of by name, whatever became of the host."""
 
 
 KILLS = {
-    # What -> words of its command line, how that begins, on the workers alone, within seconds.
-    "a decode child": (("sandbox_child",), "", False, 4.0),
-    "a Data worker": (("ClipWorker",), "ray::Map", False, 4.0),
-    "a trial": ((), TRIAL, False, 3.0),
-    "a raylet": ((RAYLET,), "", True, 25.0),
-    "the driver": ((), DRIVER, False, 25.0),
+    # What -> words of its command line, how that begins, within seconds.
+    "a decode child": (*CLIPS, 4.0),
+    "a Data worker": (("ClipWorker",), "ray::Map", 4.0),
+    "a trial": (*TRIAL, 3.0),
+    "the driver": ((), DRIVER, 25.0),
 }
+AT_WORK = pytest.mark.parametrize(
+    ("work", "at", "seed"), [("clips", CLIPS, 0), ("a trial", TRIAL, 1)], ids=["clips", "trial"]
+)
+"""What a host is at when it is struck; the number is added to a seed."""
+Work = tuple[Sequence[str], str]
 
 
 @pytest.mark.parametrize(
@@ -52,19 +55,17 @@ KILLS = {
         ("a Data worker", 104),
         ("a trial", 105),
         ("a trial", 106),
-        ("a raylet", 107),
-        ("a raylet", 108),
         ("the driver", 109),
         ("the driver", 110),
     ],
 )
 def test_a_process_is_killed(whole: Cluster, undisturbed: Path, what: str, seed: int) -> None:
-    name = f"fault-{seed}"
-    words, begins, on_workers, within_s = KILLS[what]
-    there, strike = killer(whole.workers if on_workers else whole.hosts.all, words, begins)
-    if what == "a raylet":  # which is there from the beginning: the study counts
-        there, _ = killer(whole.hosts.all, (), DRIVER)
-    row, _ = struck_by(whole, Fault(strike, there, seed, within_s), name, undisturbed, what)
+    words, begins, within_s = KILLS[what]
+    there, strike = killer(whole.hosts.all, words, begins)
+    fault = Fault(strike, there, seed, within_s)
+    row, said = struck_by(whole, fault, f"fault-{seed}", undisturbed, what)
+    if what == "a trial":
+        assert re.search(r"is tried again \(.*worker process has died", said), said
     row.keep()
 
 
@@ -81,8 +82,6 @@ def struck_by(
         done = ended(cluster.submitted("harness.loso", *arguments(name)))
     assert fault.victim, f"{what} was never there to be struck"
     row.victim, row.after_s = fault.victim, fault.after_s
-    if what == "a trial":
-        assert re.search(r"is tried again \(.*worker process has died", done.stderr), done.stderr
     if done.status != 0:
         # All else ends by itself.
         assert what == "the driver", done.stderr
@@ -95,21 +94,34 @@ def struck_by(
     return row, done.stderr
 
 
-def with_a_trial(cluster: Cluster, chance: random.Random) -> Host | None:
-    """Return a worker on which a trial runs; None where there is none just now."""
-    found = processes_on(cluster.workers, (), TRIAL)
-    return chance.choice(found)[0] if found else None
+@AT_WORK
+def test_all_of_ray_on_a_host_is_killed(
+    whole: Cluster, undisturbed: Path, work: str, at: Work, seed: int
+) -> None:
+    def strike(chance: random.Random) -> str | None:
+        host = host_at_work(whole.workers, at, chance)
+        if host is None:
+            return None
+        for process in host.processes(RAYLET):
+            process.kill()
+        return f"raylet on {host.name}, at {work}"
+
+    there, _ = killer(whole.workers, *at)
+    fault = Fault(strike, there, 107 + seed, 3.0)
+    row, said = struck_by(whole, fault, f"fault-{107 + seed}", undisturbed, "a raylet")
+    assert at is CLIPS or CUT_SHORT.search(said), said
+    row.keep()
 
 
 def test_a_host_is_lost_for_good(whole: Cluster, undisturbed: Path) -> None:
     def strike(chance: random.Random) -> str | None:
-        host = with_a_trial(whole, chance)
+        host = host_at_work(whole.workers, TRIAL, chance)
         if host is None:
             return None
         host.lose()
         return host.name
 
-    there, _ = killer(whole.workers, (), TRIAL)
+    there, _ = killer(whole.workers, *TRIAL)
     fault = Fault(strike, there, 111, 3.0)
     row, said = struck_by(whole, fault, "fault-111", undisturbed, "a host lost for good")
     # That the host is gone Ray knows later, when it has missed some heartbeats.
@@ -120,26 +132,31 @@ def test_a_host_is_lost_for_good(whole: Cluster, undisturbed: Path) -> None:
     row.keep()
 
 
-@pytest.mark.parametrize("seed", [112, 113])
-def test_a_host_is_lost_and_comes_back(whole: Cluster, undisturbed: Path, seed: int) -> None:
-    def strike(chance: random.Random) -> str:
-        host = chance.choice(whole.workers)
+@AT_WORK
+def test_a_host_is_lost_and_comes_back(
+    whole: Cluster, undisturbed: Path, work: str, at: Work, seed: int
+) -> None:
+    def strike(chance: random.Random) -> str | None:
+        host = host_at_work(whole.workers, at, chance)
+        if host is None:
+            return None
         host.lose()
         time.sleep(8.0)
         host.start()
-        return host.name
+        return f"{host.name}, at {work}"
 
-    there, _ = killer(whole.hosts.all, (), DRIVER)
-    fault = Fault(strike, there, seed, 25.0)
+    there, _ = killer(whole.workers, *at)
+    fault = Fault(strike, there, 112 + seed, 3.0)
     what = "a host lost that comes back"
-    row, _ = struck_by(whole, fault, f"fault-{seed}", undisturbed, what)
+    row, said = struck_by(whole, fault, f"fault-{112 + seed}", undisturbed, what)
+    assert at is CLIPS or CUT_SHORT.search(said), said
     whole.wait_for_nodes(whole.hosts.all)
     row.keep()
 
 
 def test_a_spot_instance_is_taken_away_and_another_comes(whole: Cluster, undisturbed: Path) -> None:
     def strike(chance: random.Random) -> str | None:
-        host = with_a_trial(whole, chance)
+        host = host_at_work(whole.workers, TRIAL, chance)
         if host is None:
             return None
         # Its system ends what runs, a little later it is gone; the autoscaler's next one is new.
@@ -151,7 +168,7 @@ def test_a_spot_instance_is_taken_away_and_another_comes(whole: Cluster, undistu
         host.start()
         return host.name
 
-    there, _ = killer(whole.workers, (), TRIAL)
+    there, _ = killer(whole.workers, *TRIAL)
     fault = Fault(strike, there, 116, 3.0)
     row, said = struck_by(whole, fault, "fault-116", undisturbed, "a spot interruption")
     (address,) = [each.address for each in whole.workers if each.name == row.victim]

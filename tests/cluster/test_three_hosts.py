@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import random
 import re
 import urllib.error
 import urllib.request
@@ -19,8 +20,8 @@ from cluster_study import (
     run_to_the_end,
     watched,
 )
-from conftest import SMALL
-from faults import Fault, Struck, killer
+from conftest import SMALL, run_module
+from faults import CLIPS, TRIAL, Fault, Struck, host_at_work, killer
 from hosts import Host
 from ray_up import Cluster
 
@@ -35,25 +36,31 @@ TRIES = 3
 before that is there."""
 
 
+@pytest.fixture
+def six_here(tmp_path: Path) -> Path:
+    """Return the folder of the study of six splits, on this machine alone."""
+    done = run_module("harness.loso", *SIX_SPLITS, "name=six", cwd=tmp_path)
+    assert done.status == 0, done.stderr
+    return tmp_path / "runs" / "six"
+
+
 def test_a_study_from_outside_runs_on_all_hosts_and_finds_what_one_machine_finds(
-    cluster: Cluster, undisturbed: Path
+    cluster: Cluster, six_here: Path
 ) -> None:
-    with watched(cluster, decoding="sandbox_child", training="ImplicitFunc") as seen:
+    with watched(cluster, decoding="sandbox_child", training=TRIAL[1]) as seen:
         prepared = cluster.submit("pipelines.preprocess", *MANY_CLIPS)
         assert prepared.status == 0, prepared.stderr
-        wide = cluster.submit("harness.loso", *SIX_SPLITS, "name=wide")
-    assert wide.status == 0, wide.stderr
-    assert "preprocess: 108 clips were done before" in wide.stderr
-    done = cluster.submit("harness.loso", *SMALL, "name=three")
+        done = cluster.submit("harness.loso", *SIX_SPLITS, "name=six")
     assert done.status == 0, done.stderr
+    assert "preprocess: 108 clips were done before" in done.stderr
     everywhere = {host.name for host in cluster.hosts}
     assert seen.hosts == {"decoding": everywhere, "training": everywhere}
     # On two CPUs of each host.
     assert seen.most["decoding"] == 6
     assert "on the Ray cluster at" in done.stderr
     assert "6 CPUs" in done.stderr
-    check_same(cluster.runs / "three", undisturbed)
-    assert children_in_mlflow(cluster, "three") == SPLITS
+    check_same(cluster.runs / "six", six_here)
+    assert children_in_mlflow(cluster, "six") == [f"loso-s{number:02d}" for number in range(1, 7)]
 
 
 def listening(host: Host) -> set[tuple[str, int, str]]:
@@ -106,21 +113,28 @@ def test_ray_and_ssh_alone_listen_to_the_hosts_and_ray_wants_the_token(cluster: 
 
 def test_three_faults_in_one_study_change_nothing(cluster: Cluster, undisturbed: Path) -> None:
     """A decode child, a trial and all of Ray on a worker are killed, each at its moment."""
+
+    def kill_a_raylet(chance: random.Random) -> str | None:
+        host = host_at_work(cluster.workers, TRIAL, chance)
+        if host is None:
+            return None
+        for process in host.processes("raylet/raylet"):
+            process.kill()
+        return f"raylet on {host.name}, at a trial"
+
     kinds = {
-        "a decode child": killer(cluster.hosts.all, ("sandbox_child",)),
-        "a trial": killer(cluster.hosts.all, (), "ray::ImplicitFunc"),
-        "a raylet": (
-            killer(cluster.hosts.all, (), "ray::ImplicitFunc")[0],
-            killer(cluster.workers, ("raylet/raylet",))[1],
-        ),
+        "a decode child": killer(cluster.hosts.all, *CLIPS),
+        "a trial": killer(cluster.hosts.all, *TRIAL),
+        "a raylet": (killer(cluster.workers, *TRIAL)[0], kill_a_raylet),
     }
     rows = []
     with ExitStack() as faults:
         struck = [
-            faults.enter_context(Fault(strike, there, 90 + number, 4.0))
+            faults.enter_context(Fault(strike, there, 90 + number, 3.0))
             for number, (there, strike) in enumerate(kinds.values())
         ]
         done = cluster.submit("harness.loso", *arguments("faults"))
+    assert "is tried again" in done.stderr, done.stderr
     for what, fault in zip(kinds, struck, strict=True):
         assert fault.victim, f"{what} was never there to be struck"
         rows.append(Struck("three hosts", what, fault.seed, fault.victim, fault.after_s))

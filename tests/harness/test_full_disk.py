@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from cluster_study import SPLITS, check_same
 from conftest import SmallStudy, copy_of, run_module
 
 pytestmark = pytest.mark.long
@@ -53,6 +56,27 @@ def test_a_disk_that_is_full_is_told_and_the_next_run_goes_on(
     for name in ("predictions.parquet", "segment_predictions.parquet"):
         whole = (small_study.folder / name).read_bytes()
         assert (small_disk / "runs" / "small" / name).read_bytes() == whole
+
+
+# The store is made while splits are trained: it has no room, half of it, or all but the last rows.
+@pytest.mark.parametrize("kilobytes", [400, 900, 1600])
+def test_a_disk_that_is_full_leaves_no_half_of_a_store(
+    small_study: SmallStudy, tmp_path: Path, small_disk: Path, kilobytes: int
+) -> None:
+    cwd = copy_of(small_study, tmp_path, runs=False)
+    remount(small_disk, f"size={kilobytes}k")
+    arguments = (*small_study.arguments, "model.keep=false", f"paths.runs={small_disk}/runs")
+    full = run_module("harness.loso", *arguments, cwd=cwd)
+    assert "Traceback" not in full.stdout + full.stderr
+    told = "make room there" if full.status else "did not take this study"
+    assert told in full.stderr or "No space left on device" in full.stdout
+    remount(small_disk, "size=100m")
+    again = run_module("harness.loso", *arguments, cwd=cwd)
+    assert (again.status, "did not take" in again.stderr) == (0, False), again.stderr
+    check_same(small_disk / "runs" / "small", small_study.folder)
+    with closing(sqlite3.connect(small_disk / "runs" / "mlflow.db")) as store:
+        found = store.execute("select name, status from runs order by name").fetchall()
+    assert found == [(name, "FINISHED") for name in (*SPLITS, "small")]
 
 
 def test_a_disk_that_fills_up_while_features_are_made(

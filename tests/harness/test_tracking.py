@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import sqlite3
@@ -158,3 +159,24 @@ def test_the_command_says_where_a_study_went(study: Path, forked_commands: Any) 
         "problem": None,
     }
     check_sent(told["uri"])
+
+
+def test_a_store_is_there_when_it_is_whole(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = study.parent / ".mlflow.db.new"
+
+    def full(self: Any, *_: Any, **__: Any) -> None:
+        assert new.exists()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("mlflow.MlflowClient.search_experiments", full)
+        tracker = send(study, TrackingConfig())
+    assert tracker.problem is not None
+    assert "No space left on device" in tracker.problem
+    assert not list(study.parent.glob("*mlflow.db*"))
+    # What a process has left that was killed at it.
+    new.write_bytes(b"half")
+    tracker = send(study, TrackingConfig())
+    assert tracker.problem is None
+    check_sent(f"sqlite:///{study.parent / 'mlflow.db'}")
+    assert not new.exists()

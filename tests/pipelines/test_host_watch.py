@@ -15,11 +15,13 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from pipelines import host_watch
 from pipelines.host_watch import tell_changes
 from pipelines.progress import Reporter
 from pipelines.session import ClusterConfig, ray_session
 
 SOON_S = 20.0
+NEW = {"NodeID": "9", "NodeManagerAddress": "10.0.0.9", "Resources": {"CPU": 2.0}}
 
 
 @pytest.fixture
@@ -78,8 +80,8 @@ def test_one_that_is_told_to_end_and_one_that_comes_are_said(
         time.sleep(2.5)
     (gone,) = told.warnings
     assert re.fullmatch(
-        r"host [\d.]+ is gone \(received SIGTERM\): what it was doing is done elsewhere; the "
-        r"cluster has 1 CPUs, 0 GPUs now",
+        r"host [\d.]+ is gone \(received SIGTERM\): what it was doing is tried again elsewhere; "
+        r"the cluster has 1 CPUs, 0 GPUs now",
         gone,
     )
     where, came = told.lines
@@ -88,7 +90,8 @@ def test_one_that_is_told_to_end_and_one_that_comes_are_said(
 
 
 def test_one_that_was_idle_and_is_given_back_is_no_loss() -> None:
-    said: list[str] = []
+    lost: list[str] = []
+    changed: list[str] = []
 
     def node(name: str, **told: Any) -> dict[str, Any]:
         return {
@@ -99,13 +102,31 @@ def test_one_that_was_idle_and_is_given_back_is_no_loss() -> None:
             **told,
         }
 
-    known = {"1", "2", "3"}
-    idle = node("2", Alive=False, DeathReason=4, DeathReasonMessage="idle for long")
-    lost = node("3", Alive=False, DeathReason=2, DeathReasonMessage="")
+    known = {"1", "2", "3", "4"}
+    # By the newer autoscaler, and by the older one; and one whose plug was pulled.
+    newer = node("2", Alive=False, DeathReason=4, DeathReasonMessage="idle for long")
+    older = node("3", Alive=False, DeathReason=1, DeathReasonMessage="Terminated by autoscaler.")
+    pulled = node("4", Alive=False, DeathReason=2, DeathReasonMessage="")
     for _ in range(2):
-        tell_changes(known, [node("1"), idle, lost], gone=said.append, came=said.append)
-    assert said == [
-        "host 10.0.0.3 is gone: what it was doing is done elsewhere; the cluster has 4 CPUs, "
-        "0.5 GPUs now"
-    ]
+        tell_changes(known, [node("1"), newer, older, pulled], lost.append, changed.append)
+    now = "the cluster has 4 CPUs, 0.5 GPUs now"
+    assert changed == [f"host 10.0.0.{n} was given back by the autoscaler: {now}" for n in (2, 3)]
+    assert lost == [f"host 10.0.0.4 is gone: what it was doing is tried again elsewhere; {now}"]
     assert known == {"1"}
+
+
+def test_a_head_that_does_not_answer_once_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Any] = [[], ConnectionError("busy"), [{**NEW, "Alive": True}]]
+
+    def nodes() -> Any:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(host_watch, "_nodes", nodes)
+    monkeypatch.setattr(host_watch, "LOOK_EVERY_S", 0.01)
+    said: list[str] = []
+    with host_watch.hosts_watched(lost=said.append, changed=said.append):
+        wait_until(lambda: bool(said))
+    assert said == ["host 10.0.0.9 has come: the cluster has 2 CPUs, 0 GPUs now"]
