@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from harness.ledger import DONE, Entry
 from harness.mlflow_pages import GROUP, NOTE, experiment_tags, group_tags, study_note
@@ -78,15 +79,17 @@ def _make_store(uri: str) -> None:
         return
     from mlflow import MlflowClient
 
-    new = store.with_name(f".{store.name}.new")
-    parts = (new, new.with_name(f"{new.name}-journal"))
+    stem = f".{store.name}.new-"
+    # Of a name that this process has not had: MLflow keeps open what it once opened.
+    new = store.with_name(f"{stem}{uuid4().hex}")
     try:
-        for part in parts:
-            part.unlink(missing_ok=True)
         MlflowClient(f"{SQLITE}{new}").search_experiments()
-        new.replace(store)
+        # Somebody who looks at it with MLflow has made it meanwhile: theirs is taken.
+        if not store.exists():
+            new.replace(store)
     finally:
-        for part in parts:
+        # With what a process has left that was killed at it: the lock is ours.
+        for part in store.parent.glob(f"{stem}*"):
             part.unlink(missing_ok=True)
 
 
