@@ -65,14 +65,18 @@ class StudyRecord:
 
 def _store_file(uri: str) -> Path | None:
     """Return the file of a sqlite store; None where it is another."""
-    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+    name = uri.removeprefix(SQLITE).partition("?")[0]
+    # SQLite's own addresses (file:...) and its memory are left to it.
+    named = uri.startswith(SQLITE) and name and not name.startswith(("file:", ":"))
+    return Path(name) if named else None
 
 
-def _make_store(uri: str) -> None:
+def make_store(uri: str) -> None:
     """Make a sqlite store that is not there: beside its place, and put there when it is whole.
 
     MLflow makes its tables one by one, and takes no more a store that has some of them: one on
-    which a disk was full, or whose process was killed, would be lost.
+    which a disk was full, or whose process was killed, would be lost. To be called by whoever
+    holds `lock_of` it.
     """
     store = _store_file(uri)
     if store is None or store.exists():
@@ -83,14 +87,25 @@ def _make_store(uri: str) -> None:
     # Of a name that this process has not had: MLflow keeps open what it once opened.
     new = store.with_name(f"{stem}{uuid4().hex}")
     try:
-        MlflowClient(f"{SQLITE}{new}").search_experiments()
+        MlflowClient(uri.replace(str(store), str(new), 1)).search_experiments()
         # Somebody who looks at it with MLflow has made it meanwhile: theirs is taken.
         if not store.exists():
             new.replace(store)
     finally:
-        # With what a process has left that was killed at it: the lock is ours.
+        # With what a process has left that was killed at it: whoever makes one has the lock.
         for part in store.parent.glob(f"{stem}*"):
             part.unlink(missing_ok=True)
+
+
+def lock_of(uri: str, runs: Path) -> Path:
+    """Return the lock of who makes a store or its experiment: beside it, where it is a file.
+
+    Args:
+        uri: of the store.
+        runs: whose studies wait for one another where it is none.
+    """
+    store = _store_file(uri)
+    return (runs if store is None else store.parent) / ".mlflow.lock"
 
 
 class MlflowStudy:
@@ -112,8 +127,8 @@ class MlflowStudy:
         from mlflow import MlflowClient
 
         # Several studies may start on a store that is not there yet: one makes its tables.
-        with exclusive(self._runs / ".mlflow.lock"):
-            _make_store(self._uri)
+        with exclusive(lock_of(self._uri, self._runs)):
+            make_store(self._uri)
             self._client = MlflowClient(self._uri)
             self.experiment_id = self._find_experiment()
         marks = {"study": self._record.name, **self._record.marks}

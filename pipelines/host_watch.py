@@ -17,7 +17,7 @@ LEAVE_S = 5.0
 IDLE = 4
 """Ray's reason for one that an autoscaler took away because nothing ran on it."""
 BY_AUTOSCALER = "Terminated by autoscaler"
-"""What the older autoscaler has Ray say of one that it took away, for the same reason."""
+"""What the older autoscaler has Ray say of one that it took away: idle, or not as wanted now."""
 
 
 @contextmanager

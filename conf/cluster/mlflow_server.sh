@@ -14,6 +14,17 @@ then
     exit 0
 fi
 mkdir -p "$HOME/mlflow" "$HARNESS_RUNS"
+# Its store is whole or not there: MLflow takes none that has some of its tables.
+cd "$HOME/harness"
+python - "sqlite:///$HOME/mlflow/mlflow.db" "$HOME/mlflow" <<'MAKE'
+import sys
+from pathlib import Path
+from harness.mlflow_study import lock_of, make_store
+from pipelines.storage import exclusive
+uri, folder = sys.argv[1:]
+with exclusive(lock_of(uri, Path(folder))):
+    make_store(uri)
+MAKE
 # Without its seven processes for jobs, which no study asks for: 230 MiB each on the head.
 MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false nohup mlflow server --host 127.0.0.1 --port 5000 \
     --backend-store-uri "sqlite:///$HOME/mlflow/mlflow.db" \

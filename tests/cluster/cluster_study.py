@@ -83,7 +83,7 @@ def check_same(folder: Path, undisturbed: Path) -> None:
 
 
 def children_in_mlflow(cluster: Cluster, name: str) -> list[str]:
-    """Return the names of a study's splits as the server on the head has them."""
+    """Return the names of a study's splits as the server on the head has them as finished."""
     with cluster.tunnel(5000) as port:
         experiments = ask(port, "experiments/search", {"max_results": 100})["experiments"]
         ids = [experiment["experiment_id"] for experiment in experiments]
@@ -93,6 +93,7 @@ def children_in_mlflow(cluster: Cluster, name: str) -> list[str]:
     for run in runs:
         tags = {tag["key"]: tag["value"] for tag in run["data"].get("tags", [])}
         if by_id.get(tags.get("mlflow.parentRunId", "")) == name:
+            assert run["info"]["status"] == "FINISHED", run["info"]
             found.append(run["info"]["run_name"])
     return sorted(found)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from hosts import Host, Process
 from kept_results import FAULT
@@ -15,6 +17,8 @@ from kept_results import FAULT
 CLIPS = (("sandbox_child",), "")
 TRIAL = ((), "ray::ImplicitFunc.train")
 """One that is at work: between two trials its process waits for the next."""
+CUT_SHORT = re.compile(r"^warning: loso-s0\d was cut short and is tried again \(", re.MULTILINE)
+"""A trial that was on a host is told of by name, whatever became of the host."""
 
 
 @dataclass
@@ -89,6 +93,17 @@ def processes_on(
         for process in sorted(host.processes(*words), key=lambda process: process.pid)
         if process.command.startswith(begins)
     ]
+
+
+def finished(data: Path, study: Path) -> dict[Path, int]:
+    """Return what lies there of a study that is never done again, and when it was written.
+
+    Args:
+        data: with its shards.
+        study: its run folder, with the ledger.
+    """
+    found = [*data.glob("shards/*/outcomes/*.parquet"), *study.glob("splits/*.json")]
+    return {path: path.stat().st_mtime_ns for path in found}
 
 
 def host_at_work(

@@ -20,7 +20,7 @@ from cluster_study import (
     run_to_the_end,
     watched,
 )
-from faults import CLIPS, TRIAL, Fault, Struck, host_at_work, killer
+from faults import CLIPS, CUT_SHORT, TRIAL, Fault, Struck, finished, host_at_work, killer
 from hosts import SHARED_AT
 from ray_up import Cluster, ended
 
@@ -28,16 +28,13 @@ pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 RAYLET = "raylet/raylet"
 DRIVER = "python -m harness.loso"
-CUT_SHORT = re.compile(r"^warning: loso-s0\d was cut short and is tried again \(", re.MULTILINE)
-"""A trial that was on a host is told of by name, whatever became of the host."""
 
 
 KILLS = {
-    # What -> words of its command line, how that begins, within seconds.
+    # What -> words of its command line, how that begins, within seconds of the first.
     "a decode child": (*CLIPS, 4.0),
     "a Data worker": (("ClipWorker",), "ray::Map", 4.0),
     "a trial": (*TRIAL, 3.0),
-    "the driver": ((), DRIVER, 25.0),
 }
 AT_WORK = pytest.mark.parametrize(
     ("work", "at", "seed"), [("clips", CLIPS, 0), ("a trial", TRIAL, 1)], ids=["clips", "trial"]
@@ -55,18 +52,40 @@ Work = tuple[Sequence[str], str]
         ("a Data worker", 104),
         ("a trial", 105),
         ("a trial", 106),
-        ("the driver", 109),
-        ("the driver", 110),
     ],
 )
 def test_a_process_is_killed(whole: Cluster, undisturbed: Path, what: str, seed: int) -> None:
     words, begins, within_s = KILLS[what]
-    there, strike = killer(whole.hosts.all, words, begins)
+    # One of two is not the head's, where work begins.
+    hosts = whole.workers if seed % 2 == 0 else whole.hosts.all
+    there, strike = killer(hosts, words, begins)
     fault = Fault(strike, there, seed, within_s)
     row, said = struck_by(whole, fault, f"fault-{seed}", undisturbed, what)
     if what == "a trial":
         assert re.search(r"is tried again \(.*worker process has died", said), said
     row.keep()
+
+
+@AT_WORK
+def test_the_driver_is_killed(
+    whole: Cluster, undisturbed: Path, work: str, at: Work, seed: int
+) -> None:
+    name = f"fault-{109 + seed}"
+    _, strike = killer(whole.hosts.all, (), DRIVER)
+    at_trial, _ = killer(whole.hosts.all, *TRIAL)
+
+    def there() -> bool:
+        return bool(finished_of(whole, name)) if at is CLIPS else at_trial()
+
+    fault = Fault(strike, there, 109 + seed, 2.0)
+    row, _ = struck_by(whole, fault, name, undisturbed, "the driver")
+    row.victim += f", at {work}"
+    row.keep()
+
+
+def finished_of(cluster: Cluster, name: str) -> dict[Path, int]:
+    """Return what is done of a study, and when it was written."""
+    return finished(cluster.hosts.shared / f"data-{name}", cluster.runs / name)
 
 
 def struck_by(
@@ -86,7 +105,11 @@ def struck_by(
         # All else ends by itself.
         assert what == "the driver", done.stderr
         assert "Traceback" not in done.stderr
+        before = finished_of(cluster, name)
+        assert before, "nothing was done that could be lost"
         _, again = run_to_the_end(cluster, name)
+        # What was done was not done again.
+        assert before.items() <= finished_of(cluster, name).items()
         row.ended = f"after the same command, {again} more"
     check_same(cluster.runs / name, undisturbed)
     assert children_in_mlflow(cluster, name) == SPLITS
@@ -149,6 +172,7 @@ def test_a_host_is_lost_and_comes_back(
     fault = Fault(strike, there, 112 + seed, 3.0)
     what = "a host lost that comes back"
     row, said = struck_by(whole, fault, f"fault-{112 + seed}", undisturbed, what)
+    print(said)
     assert at is CLIPS or CUT_SHORT.search(said), said
     whole.wait_for_nodes(whole.hosts.all)
     row.keep()
@@ -172,6 +196,7 @@ def test_a_spot_instance_is_taken_away_and_another_comes(whole: Cluster, undistu
     fault = Fault(strike, there, 116, 3.0)
     row, said = struck_by(whole, fault, "fault-116", undisturbed, "a spot interruption")
     (address,) = [each.address for each in whole.workers if each.name == row.victim]
+    print(said)
     assert re.search(rf"^warning: host {address} is gone \(", said, re.MULTILINE), said
     assert CUT_SHORT.search(said), said
     assert "without a result" not in said

@@ -6,6 +6,8 @@ import errno
 import json
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import clean_environment
 from made_study import EPOCHS, check_sent, curves, record, runs_in, split_of, write_study
 
 from harness.track import send
@@ -182,3 +185,36 @@ def test_a_store_is_there_when_it_is_whole(study: Path, monkeypatch: pytest.Monk
     assert tracker.problem is None
     check_sent(f"sqlite:///{study.parent / 'mlflow.db'}")
     assert not left.exists()
+
+
+def test_a_process_that_is_killed_while_it_makes_a_store_leaves_none(study: Path) -> None:
+    store = study.parent / "mlflow.db"
+    sender = subprocess.Popen(
+        [sys.executable, "-m", "harness.track", str(study)], env=clean_environment()
+    )
+    while not any(path.stat().st_size for path in study.parent.glob(".mlflow.db.new-*[0-9a-f]")):
+        assert sender.poll() is None, "the store was made before its process could be killed"
+    sender.kill()
+    sender.wait()
+    assert list(study.parent.glob(".mlflow.db.new-*"))
+    assert not store.exists()
+    assert send(study, TrackingConfig()).problem is None
+    check_sent(f"sqlite:///{store}")
+    assert not list(study.parent.glob(".mlflow.db.new-*"))
+
+
+def test_two_folders_of_runs_that_begin_one_store_at_once(study: Path, tmp_path: Path) -> None:
+    other = write_study(tmp_path / "others", "other")
+    uri = f"sqlite:///{tmp_path / 'both.db'}?timeout=30"
+    senders = [
+        subprocess.Popen(
+            [sys.executable, "-m", "harness.track", str(each), f"tracking.uri='{uri}'"],
+            env=clean_environment(),
+        )
+        for each in (study, other)
+    ]
+    assert [sender.wait(120) for sender in senders] == [0, 0]
+    assert not list(tmp_path.glob("*.new-*"))
+    with closing(sqlite3.connect(tmp_path / "both.db")) as tables:
+        counts = tables.execute("select status, count(*) from runs group by status").fetchall()
+    assert counts == [("FINISHED", 2 * 43)]
