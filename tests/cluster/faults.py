@@ -19,6 +19,7 @@ TRIAL = ((), "ray::ImplicitFunc.train")
 """One that is at work: between two trials its process waits for the next."""
 CUT_SHORT = re.compile(r"^warning: loso-s0\d was cut short and is tried again \(", re.MULTILINE)
 """A trial that was on a host is told of by name, whatever became of the host."""
+HAS_COME = re.compile(r"^host \S+ has come: the cluster has 6 CPUs", re.MULTILINE)
 
 
 @dataclass

@@ -20,13 +20,15 @@ from cluster_study import (
     run_to_the_end,
     watched,
 )
-from faults import CLIPS, CUT_SHORT, TRIAL, Fault, Struck, finished, host_at_work, killer
+from faults import CLIPS, CUT_SHORT, HAS_COME, TRIAL, Fault, Struck, finished, host_at_work, killer
 from hosts import SHARED_AT
 from ray_up import Cluster, ended
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 RAYLET = "raylet/raylet"
+AT_WORK_S = 1.5
+"""The work of one of three hosts is soon over, a trial's in about five seconds."""
 DRIVER = "python -m harness.loso"
 
 
@@ -34,7 +36,7 @@ KILLS = {
     # What -> words of its command line, how that begins, within seconds of the first.
     "a decode child": (*CLIPS, 4.0),
     "a Data worker": (("ClipWorker",), "ray::Map", 4.0),
-    "a trial": (*TRIAL, 3.0),
+    "a trial": (*TRIAL, AT_WORK_S),
 }
 AT_WORK = pytest.mark.parametrize(
     ("work", "at", "seed"), [("clips", CLIPS, 0), ("a trial", TRIAL, 1)], ids=["clips", "trial"]
@@ -77,7 +79,7 @@ def test_the_driver_is_killed(
     def there() -> bool:
         return bool(finished_of(whole, name)) if at is CLIPS else at_trial()
 
-    fault = Fault(strike, there, 109 + seed, 2.0)
+    fault = Fault(strike, there, 109 + seed, AT_WORK_S)
     row, _ = struck_by(whole, fault, name, undisturbed, "the driver")
     row.victim += f", at {work}"
     row.keep()
@@ -130,7 +132,7 @@ def test_all_of_ray_on_a_host_is_killed(
         return f"raylet on {host.name}, at {work}"
 
     there, _ = killer(whole.workers, *at)
-    fault = Fault(strike, there, 107 + seed, 3.0)
+    fault = Fault(strike, there, 107 + seed, AT_WORK_S)
     row, said = struck_by(whole, fault, f"fault-{107 + seed}", undisturbed, "a raylet")
     assert at is CLIPS or CUT_SHORT.search(said), said
     row.keep()
@@ -145,7 +147,7 @@ def test_a_host_is_lost_for_good(whole: Cluster, undisturbed: Path) -> None:
         return host.name
 
     there, _ = killer(whole.workers, *TRIAL)
-    fault = Fault(strike, there, 111, 3.0)
+    fault = Fault(strike, there, 111, AT_WORK_S)
     row, said = struck_by(whole, fault, "fault-111", undisturbed, "a host lost for good")
     # That the host is gone Ray knows later, when it has missed some heartbeats.
     assert CUT_SHORT.search(said), said
@@ -169,11 +171,11 @@ def test_a_host_is_lost_and_comes_back(
         return f"{host.name}, at {work}"
 
     there, _ = killer(whole.workers, *at)
-    fault = Fault(strike, there, 112 + seed, 3.0)
+    fault = Fault(strike, there, 112 + seed, AT_WORK_S)
     what = "a host lost that comes back"
     row, said = struck_by(whole, fault, f"fault-{112 + seed}", undisturbed, what)
-    print(said)
-    assert at is CLIPS or CUT_SHORT.search(said), said
+    # Trials are soon over: there it may come too late for them.
+    assert (CUT_SHORT if at is TRIAL else HAS_COME).search(said), said
     whole.wait_for_nodes(whole.hosts.all)
     row.keep()
 
@@ -193,10 +195,9 @@ def test_a_spot_instance_is_taken_away_and_another_comes(whole: Cluster, undistu
         return host.name
 
     there, _ = killer(whole.workers, *TRIAL)
-    fault = Fault(strike, there, 116, 3.0)
+    fault = Fault(strike, there, 116, AT_WORK_S)
     row, said = struck_by(whole, fault, "fault-116", undisturbed, "a spot interruption")
     (address,) = [each.address for each in whole.workers if each.name == row.victim]
-    print(said)
     assert re.search(rf"^warning: host {address} is gone \(", said, re.MULTILINE), said
     assert CUT_SHORT.search(said), said
     assert "without a result" not in said

@@ -130,7 +130,7 @@ def test_three_faults_in_one_study_change_nothing(cluster: Cluster, undisturbed:
     rows = []
     with ExitStack() as faults:
         struck = [
-            faults.enter_context(Fault(strike, there, 90 + number, 3.0))
+            faults.enter_context(Fault(strike, there, 90 + number, 1.5))
             for number, (there, strike) in enumerate(kinds.values())
         ]
         done = cluster.submit("harness.loso", *arguments("faults"))

@@ -25,7 +25,7 @@ KILLS = {
     "a decode child": ("sandbox_child", 3.0),
     "a Data worker": ("ray::MapWorker(Map(ClipWorker", 3.0),
     # One at work: between two trials its process waits for the next.
-    "a trial": ("ray::ImplicitFunc.train", 3.0),
+    "a trial": (TRIAL[1], 3.0),
     # When some clips are done, when splits are trained, and when one is entered.
     "the driver, at clips": ("harness.loso", 3.0),
     "the driver, at trials": ("harness.loso", 3.0),
