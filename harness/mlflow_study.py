@@ -86,8 +86,9 @@ def make_store(uri: str) -> None:
     stem = f".{store.name}.new-"
     # Of a name that this process has not had: MLflow keeps open what it once opened.
     new = store.with_name(f"{stem}{uuid4().hex}")
+    _, mark, query = uri.partition("?")
     try:
-        MlflowClient(uri.replace(str(store), str(new), 1)).search_experiments()
+        MlflowClient(f"{SQLITE}{new}{mark}{query}").search_experiments()
         # Somebody who looks at it with MLflow has made it meanwhile: theirs is taken.
         if not store.exists():
             new.replace(store)
