@@ -148,7 +148,7 @@ def _preprocess(
                     failed = f"paths.data ({config.paths.data}) can't be written to: {failed}"
                 raise StoppedError(
                     f"{failed}; {stage.done} of {len(clips)} clips are done and kept: make room "
-                    "there and run the same command again"
+                    "there, or mend what is wrong, and run the same command again"
                 )
             if "lost" in answer:
                 task.folder.write_clip(task.keys[outcome.clip_id], outcome)

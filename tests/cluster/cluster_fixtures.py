@@ -56,9 +56,6 @@ def whole(cluster: Cluster) -> Cluster:
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the study that nothing happened to, on this machine alone."""
-    from conftest import SMALL, run_module
+    from cluster_study import undisturbed_study
 
-    cwd = tmp_path_factory.mktemp("undisturbed")
-    done = run_module("harness.loso", *SMALL, "name=study", cwd=cwd)
-    assert done.status == 0, done.stderr
-    return cwd / "runs" / "study"
+    return undisturbed_study(tmp_path_factory.mktemp("undisturbed"))

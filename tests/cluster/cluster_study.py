@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from conftest import SMALL, Result
+from conftest import SMALL, Result, run_module
 from hosts import SHARED_AT
 from pandas.testing import assert_frame_equal
 from ray_up import Cluster
 
+STUDY = (*SMALL, "training.visual_epochs=20")
+"""Its trials last until one has begun on each host."""
 SPLITS = ["loso-s01", "loso-s02", "loso-s03"]
 MOST_COMMANDS = 4
 """A study that has not come to its end after so many of them never does."""
@@ -51,15 +53,22 @@ def watched(cluster: Cluster, **kinds: str) -> Iterator[Seen]:
         thread.join()
 
 
-def arguments(name: str) -> tuple[str, ...]:
+def undisturbed_study(cwd: Path, *more: str) -> Path:
+    """Run the study to which nothing happens, on this machine alone; return its folder."""
+    done = run_module("harness.loso", *STUDY, *more, "name=study", cwd=cwd)
+    assert done.status == 0, done.stderr
+    return cwd / "runs" / "study"
+
+
+def arguments(name: str, *more: str) -> tuple[str, ...]:
     """Return a study of its own down to its shards, so that every stage can be struck."""
-    return (*SMALL, f"name={name}", f"paths.data={SHARED_AT}/data-{name}")
+    return (*STUDY, *more, f"name={name}", f"paths.data={SHARED_AT}/data-{name}")
 
 
-def run_to_the_end(cluster: Cluster, name: str) -> tuple[Result, int]:
+def run_to_the_end(cluster: Cluster, name: str, *more: str) -> tuple[Result, int]:
     """Give the command until its study is complete; return how it ended, and how many it took."""
     for number in range(1, MOST_COMMANDS + 1):
-        done = cluster.submit("harness.loso", *arguments(name))
+        done = cluster.submit("harness.loso", *arguments(name, *more))
         if done.status == 0:
             return done, number
     raise AssertionError(f"{name} is not complete after {MOST_COMMANDS} commands: {done.stderr}")

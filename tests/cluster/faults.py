@@ -14,12 +14,22 @@ from pathlib import Path
 from hosts import Host, Process
 from kept_results import FAULT
 
-CLIPS = (("sandbox_child",), "")
-TRIAL = ((), "ray::ImplicitFunc.train")
+Work = tuple[Sequence[str], str]
+"""What a process is known by: words of its command line, and how that begins."""
+CLIPS: Work = (("sandbox_child",), "")
+TRIAL: Work = ((), "ray::ImplicitFunc.train")
 """One that is at work: between two trials its process waits for the next."""
+RAYLET = "raylet/raylet"
 CUT_SHORT = re.compile(r"^warning: loso-s0\d was cut short and is tried again \(", re.MULTILINE)
 """A trial that was on a host is told of by name, whatever became of the host."""
-HAS_COME = re.compile(r"^host \S+ has come: the cluster has 6 CPUs", re.MULTILINE)
+
+
+There = Callable[[], bool]
+"""Whether there is something to strike."""
+Strike = Callable[[random.Random], str | None]
+"""Does it; returns what it struck, or None where there is nothing just now."""
+Deed = Callable[[Host, Process], str]
+"""What is done to a process or to its host; returns the name of what was struck."""
 
 
 @dataclass
@@ -47,13 +57,13 @@ class Fault:
     """Waits until there is something to strike, and a seeded time longer; then strikes once.
 
     Args:
-        strike: does it; returns what it struck, or None where there is nothing just now.
+        strike: does it.
         seed: of the moment.
         within_s: the longest that it waits after the first moment.
     """
 
-    strike: Callable[[random.Random], str | None]
-    there: Callable[[], bool]
+    strike: Strike
+    there: There
     seed: int
     within_s: float
     victim: str = ""
@@ -84,18 +94,6 @@ class Fault:
             self._over.wait(0.05)
 
 
-def processes_on(
-    hosts: Sequence[Host], words: Sequence[str], begins: str = ""
-) -> list[tuple[Host, Process]]:
-    """Return what a fault may choose from, in an order that does not depend on the moment."""
-    return [
-        (host, process)
-        for host in hosts
-        for process in sorted(host.processes(*words), key=lambda process: process.pid)
-        if process.command.startswith(begins)
-    ]
-
-
 def finished(data: Path, study: Path) -> dict[Path, int]:
     """Return what lies there of a study that is never done again, and when it was written.
 
@@ -107,28 +105,40 @@ def finished(data: Path, study: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in found}
 
 
-def host_at_work(
-    hosts: Sequence[Host], work: tuple[Sequence[str], str], chance: random.Random
-) -> Host | None:
-    """Return a host on which such a process is; None where there is none just now."""
-    found = processes_on(hosts, *work)
-    return chance.choice(found)[0] if found else None
+def striker(hosts: Sequence[Host], work: Work, deed: Deed) -> tuple[There, Strike]:
+    """Return whether something is at such work on these hosts, and what strikes one of it."""
 
-
-def killer(
-    hosts: Sequence[Host], words: Sequence[str], begins: str = ""
-) -> tuple[Callable[[], bool], Callable[[random.Random], str | None]]:
-    """Return whether there is such a process on these hosts, and what kills one of them."""
-
-    def there() -> bool:
-        return bool(processes_on(hosts, words, begins))
+    def found() -> list[tuple[Host, Process]]:
+        # In an order that does not depend on the moment.
+        words, begins = work
+        return [
+            (host, process)
+            for host in hosts
+            for process in sorted(host.processes(*words), key=lambda process: process.pid)
+            if process.command.startswith(begins)
+        ]
 
     def strike(chance: random.Random) -> str | None:
-        found = processes_on(hosts, words, begins)
-        if not found:
-            return None
-        host, process = chance.choice(found)
-        process.kill()
-        return f"{process.command.split()[0].rpartition('/')[2]} on {host.name}"
+        there = found()
+        return deed(*chance.choice(there)) if there else None
 
-    return there, strike
+    return lambda: bool(found()), strike
+
+
+def kill(host: Host, process: Process) -> str:
+    """The process alone."""
+    process.kill()
+    return f"{process.command.split()[0].rpartition('/')[2]} on {host.name}"
+
+
+def kill_ray(host: Host, process: Process) -> str:
+    """All of Ray on its host, which ends with the raylet."""
+    for each in host.processes(RAYLET):
+        each.kill()
+    return f"raylet on {host.name}"
+
+
+def lose_host(host: Host, process: Process) -> str:
+    """Its host, at once."""
+    host.lose()
+    return host.name

@@ -25,6 +25,17 @@ ALONE_S = 120.0
 """Ray on a host ends when it has missed its head for a minute."""
 SETTLED_S = 3.0
 """Ray's head starts Ray on a host by several commands, with less between them."""
+NODES = (
+    "import ray, socket\n"
+    "def answers(node):\n"
+    "    try: socket.create_connection((node['NodeManagerAddress'], node['NodeManagerPort']), 1)\n"
+    "    except OSError: return False\n"
+    "    return True\n"
+    "ray.init(address='auto', log_to_driver=False)\n"
+    "there = [node for node in ray.nodes() if node['Alive']]\n"
+    "print('NODES', *[n['NodeManagerAddress'] if answers(n) else 'silent' for n in there])"
+)
+"""A host whose plug was pulled is there for Ray until it has missed some heartbeats."""
 SIZE = "--num-cpus=2 --object-store-memory=200000000"
 """Of a host: all of them are this one machine, and each would take all of it for its own."""
 
@@ -105,18 +116,15 @@ class Cluster:
         with _forwarded(self.head, here, port):
             yield here
 
-    def nodes(self) -> set[str]:
+    def nodes(self) -> list[str]:
         """Return the addresses of the hosts that Ray has now."""
-        told = self.head.run(
-            "python -c \"import ray; ray.init(address='auto', log_to_driver=False);"
-            "print('NODES', *[n['NodeManagerAddress'] for n in ray.nodes() if n['Alive']])\""
-        )
+        told = self.head.run(f'python -c "{NODES}"')
         (line,) = [line for line in told.splitlines() if line.startswith("NODES")]
-        return set(line.split()[1:])
+        return sorted(line.split()[1:])
 
     def wait_for_nodes(self, hosts: tuple[Host, ...], limit_s: float = NODES_S) -> None:
         deadline = time.monotonic() + limit_s
-        while (there := self.nodes()) != {host.address for host in hosts}:
+        while (there := self.nodes()) != sorted(host.address for host in hosts):
             assert time.monotonic() < deadline, f"Ray has {there} after {limit_s} s"
             time.sleep(1.0)
 

@@ -6,7 +6,6 @@ import random
 import re
 import signal
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,31 +17,41 @@ from cluster_study import (
     check_same,
     children_in_mlflow,
     run_to_the_end,
+    undisturbed_study,
     watched,
 )
-from faults import CLIPS, CUT_SHORT, HAS_COME, TRIAL, Fault, Struck, finished, host_at_work, killer
-from hosts import SHARED_AT
+from faults import (
+    CLIPS,
+    CUT_SHORT,
+    TRIAL,
+    Fault,
+    Struck,
+    Work,
+    finished,
+    kill,
+    kill_ray,
+    lose_host,
+    striker,
+)
+from hosts import SHARED_AT, Host, Process
 from ray_up import Cluster, ended
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
-RAYLET = "raylet/raylet"
 AT_WORK_S = 1.5
-"""The work of one of three hosts is soon over, a trial's in about five seconds."""
-DRIVER = "python -m harness.loso"
-
-
-KILLS = {
-    # What -> words of its command line, how that begins, within seconds of the first.
-    "a decode child": (*CLIPS, 4.0),
-    "a Data worker": (("ClipWorker",), "ray::Map", 4.0),
-    "a trial": (*TRIAL, AT_WORK_S),
+"""The work of one of three hosts is soon over."""
+AWAY_S = 8.0
+DRIVER: Work = ((), "python -m harness.loso")
+KILLS: dict[str, tuple[Work, float]] = {
+    # What -> how it is known, within seconds of the first.
+    "a decode child": (CLIPS, 4.0),
+    "a Data worker": ((("ClipWorker",), "ray::Map"), 4.0),
+    "a trial": (TRIAL, AT_WORK_S),
 }
 AT_WORK = pytest.mark.parametrize(
     ("work", "at", "seed"), [("clips", CLIPS, 0), ("a trial", TRIAL, 1)], ids=["clips", "trial"]
 )
 """What a host is at when it is struck; the number is added to a seed."""
-Work = tuple[Sequence[str], str]
 
 
 @pytest.mark.parametrize(
@@ -57,10 +66,10 @@ Work = tuple[Sequence[str], str]
     ],
 )
 def test_a_process_is_killed(whole: Cluster, undisturbed: Path, what: str, seed: int) -> None:
-    words, begins, within_s = KILLS[what]
+    work, within_s = KILLS[what]
     # One of two is not the head's, where work begins.
     hosts = whole.workers if seed % 2 == 0 else whole.hosts.all
-    there, strike = killer(hosts, words, begins)
+    there, strike = striker(hosts, work, kill)
     fault = Fault(strike, there, seed, within_s)
     row, said = struck_by(whole, fault, f"fault-{seed}", undisturbed, what)
     if what == "a trial":
@@ -73,8 +82,8 @@ def test_the_driver_is_killed(
     whole: Cluster, undisturbed: Path, work: str, at: Work, seed: int
 ) -> None:
     name = f"fault-{109 + seed}"
-    _, strike = killer(whole.hosts.all, (), DRIVER)
-    at_trial, _ = killer(whole.hosts.all, *TRIAL)
+    _, strike = striker(whole.hosts.all, DRIVER, kill)
+    at_trial, _ = striker(whole.hosts.all, TRIAL, kill)
 
     def there() -> bool:
         return bool(finished_of(whole, name)) if at is CLIPS else at_trial()
@@ -91,7 +100,7 @@ def finished_of(cluster: Cluster, name: str) -> dict[Path, int]:
 
 
 def struck_by(
-    cluster: Cluster, fault: Fault, name: str, undisturbed: Path, what: str
+    cluster: Cluster, fault: Fault, name: str, undisturbed: Path, what: str, *more: str
 ) -> tuple[Struck, str]:
     """Run a study while a fault waits for its moment, and again until it is complete.
 
@@ -100,7 +109,7 @@ def struck_by(
     """
     row = Struck("three hosts", what, fault.seed)
     with fault:
-        done = ended(cluster.submitted("harness.loso", *arguments(name)))
+        done = ended(cluster.submitted("harness.loso", *arguments(name, *more)))
     assert fault.victim, f"{what} was never there to be struck"
     row.victim, row.after_s = fault.victim, fault.after_s
     if done.status != 0:
@@ -109,7 +118,7 @@ def struck_by(
         assert "Traceback" not in done.stderr
         before = finished_of(cluster, name)
         assert before, "nothing was done that could be lost"
-        _, again = run_to_the_end(cluster, name)
+        _, again = run_to_the_end(cluster, name, *more)
         # What was done was not done again.
         assert before.items() <= finished_of(cluster, name).items()
         row.ended = f"after the same command, {again} more"
@@ -123,30 +132,16 @@ def struck_by(
 def test_all_of_ray_on_a_host_is_killed(
     whole: Cluster, undisturbed: Path, work: str, at: Work, seed: int
 ) -> None:
-    def strike(chance: random.Random) -> str | None:
-        host = host_at_work(whole.workers, at, chance)
-        if host is None:
-            return None
-        for process in host.processes(RAYLET):
-            process.kill()
-        return f"raylet on {host.name}, at {work}"
-
-    there, _ = killer(whole.workers, *at)
+    there, strike = striker(whole.workers, at, kill_ray)
     fault = Fault(strike, there, 107 + seed, AT_WORK_S)
     row, said = struck_by(whole, fault, f"fault-{107 + seed}", undisturbed, "a raylet")
     assert at is CLIPS or CUT_SHORT.search(said), said
+    row.victim += f", at {work}"
     row.keep()
 
 
 def test_a_host_is_lost_for_good(whole: Cluster, undisturbed: Path) -> None:
-    def strike(chance: random.Random) -> str | None:
-        host = host_at_work(whole.workers, TRIAL, chance)
-        if host is None:
-            return None
-        host.lose()
-        return host.name
-
-    there, _ = killer(whole.workers, *TRIAL)
+    there, strike = striker(whole.workers, TRIAL, lose_host)
     fault = Fault(strike, there, 111, AT_WORK_S)
     row, said = struck_by(whole, fault, "fault-111", undisturbed, "a host lost for good")
     # That the host is gone Ray knows later, when it has missed some heartbeats.
@@ -157,44 +152,43 @@ def test_a_host_is_lost_for_good(whole: Cluster, undisturbed: Path) -> None:
     row.keep()
 
 
-@AT_WORK
-def test_a_host_is_lost_and_comes_back(
-    whole: Cluster, undisturbed: Path, work: str, at: Work, seed: int
-) -> None:
-    def strike(chance: random.Random) -> str | None:
-        host = host_at_work(whole.workers, at, chance)
-        if host is None:
-            return None
-        host.lose()
-        time.sleep(8.0)
-        host.start()
-        return f"{host.name}, at {work}"
-
-    there, _ = killer(whole.workers, *at)
-    fault = Fault(strike, there, 112 + seed, AT_WORK_S)
+def test_a_host_is_lost_at_clips_and_taken_in_again(whole: Cluster, tmp_path: Path) -> None:
+    # So many that they are not done when it has come back, a minute later.
+    more = ("corpus.takes=3",)
+    undisturbed = undisturbed_study(tmp_path, *more)
+    there, strike = striker(whole.workers, CLIPS, lose_host_for_a_while)
+    fault = Fault(strike, there, 112, AT_WORK_S)
     what = "a host lost that comes back"
-    row, said = struck_by(whole, fault, f"fault-{112 + seed}", undisturbed, what)
-    # Trials are soon over: there it may come too late for them.
-    assert (CUT_SHORT if at is TRIAL else HAS_COME).search(said), said
-    whole.wait_for_nodes(whole.hosts.all)
+    row, said = struck_by(whole, fault, "fault-112", undisturbed, what, *more)
+    (address,) = [each.address for each in whole.workers if each.name == row.victim]
+    gone, come = f"warning: host {address} is gone (", f"host {address} has come"
+    assert -1 < said.find(gone) < said.find(come), said
+    row.victim += ", at clips"
     row.keep()
 
 
-def test_a_spot_instance_is_taken_away_and_another_comes(whole: Cluster, undisturbed: Path) -> None:
-    def strike(chance: random.Random) -> str | None:
-        host = host_at_work(whole.workers, TRIAL, chance)
-        if host is None:
-            return None
-        # Its system ends what runs, a little later it is gone; the autoscaler's next one is new.
-        for process in host.processes("ray"):
-            process.kill(signal.SIGTERM)
-        time.sleep(2.0)
-        host.lose()
-        time.sleep(8.0)
-        host.start()
-        return host.name
+def test_a_host_is_lost_at_a_trial_and_comes_back(whole: Cluster, undisturbed: Path) -> None:
+    there, strike = striker(whole.workers, TRIAL, lose_host_for_a_while)
+    fault = Fault(strike, there, 113, AT_WORK_S)
+    what = "a host lost that comes back"
+    row, said = struck_by(whole, fault, "fault-113", undisturbed, what)
+    assert CUT_SHORT.search(said), said
+    # Trials are soon over: it may come too late for them, but it comes.
+    whole.wait_for_nodes(whole.hosts.all)
+    row.victim += ", at a trial"
+    row.keep()
 
-    there, _ = killer(whole.workers, *TRIAL)
+
+def lose_host_for_a_while(host: Host, process: Process) -> str:
+    """Its plug is pulled and put in again."""
+    host.lose()
+    time.sleep(AWAY_S)
+    host.start()
+    return host.name
+
+
+def test_a_spot_instance_is_taken_away_and_another_comes(whole: Cluster, undisturbed: Path) -> None:
+    there, strike = striker(whole.workers, TRIAL, take_host_away)
     fault = Fault(strike, there, 116, AT_WORK_S)
     row, said = struck_by(whole, fault, "fault-116", undisturbed, "a spot interruption")
     (address,) = [each.address for each in whole.workers if each.name == row.victim]
@@ -203,6 +197,14 @@ def test_a_spot_instance_is_taken_away_and_another_comes(whole: Cluster, undistu
     assert "without a result" not in said
     whole.wait_for_nodes(whole.hosts.all)
     row.keep()
+
+
+def take_host_away(host: Host, process: Process) -> str:
+    """Its system ends what runs, then it is gone; the autoscaler's next one is new."""
+    for each in host.processes("ray"):
+        each.kill(signal.SIGTERM)
+    time.sleep(2.0)
+    return lose_host_for_a_while(host, process)
 
 
 def test_a_host_is_added_in_the_middle(whole: Cluster, undisturbed: Path) -> None:
@@ -214,7 +216,7 @@ def test_a_host_is_added_in_the_middle(whole: Cluster, undisturbed: Path) -> Non
         late.start()
         return late.name
 
-    there, _ = killer(whole.hosts.all, (), DRIVER)
+    there, _ = striker(whole.hosts.all, DRIVER, kill)
     fault = Fault(strike, there, 114, 10.0)
     with watched(whole, clips="ClipWorker", trials="ImplicitFunc") as seen:
         row, said = struck_by(whole, fault, "fault-114", undisturbed, "a host added in the middle")
@@ -233,7 +235,7 @@ def test_the_mlflow_server_is_killed(whole: Cluster, undisturbed: Path) -> None:
                 process.kill()
         return f"{len(set(found))} processes on head" if found else None
 
-    there, _ = killer(whole.hosts.all, (), "ray::ImplicitFunc")
+    there, _ = striker(whole.hosts.all, ((), "ray::ImplicitFunc"), kill)
     row = Struck("three hosts", "the MLflow server", 115)
     with Fault(strike, there, 115, 6.0) as fault:
         done = ended(whole.submitted("harness.loso", *arguments("fault-115")))

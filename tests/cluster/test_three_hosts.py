@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import random
 import re
 import urllib.error
 import urllib.request
@@ -21,7 +20,7 @@ from cluster_study import (
     watched,
 )
 from conftest import SMALL, run_module
-from faults import CLIPS, CUT_SHORT, TRIAL, Fault, Struck, host_at_work, killer
+from faults import CLIPS, CUT_SHORT, TRIAL, Fault, Struck, kill, kill_ray, striker
 from hosts import Host
 from ray_up import Cluster
 
@@ -113,19 +112,10 @@ def test_ray_and_ssh_alone_listen_to_the_hosts_and_ray_wants_the_token(cluster: 
 
 def test_three_faults_in_one_study_change_nothing(cluster: Cluster, undisturbed: Path) -> None:
     """A decode child, a trial and all of Ray on a worker are killed, each at its moment."""
-
-    def kill_a_raylet(chance: random.Random) -> str | None:
-        host = host_at_work(cluster.workers, TRIAL, chance)
-        if host is None:
-            return None
-        for process in host.processes("raylet/raylet"):
-            process.kill()
-        return f"raylet on {host.name}, at a trial"
-
     kinds = {
-        "a decode child": killer(cluster.hosts.all, *CLIPS),
-        "a trial": killer(cluster.hosts.all, *TRIAL),
-        "a raylet": (killer(cluster.workers, *TRIAL)[0], kill_a_raylet),
+        "a decode child": striker(cluster.hosts.all, CLIPS, kill),
+        "a trial": striker(cluster.hosts.all, TRIAL, kill),
+        "a raylet": striker(cluster.workers, TRIAL, kill_ray),
     }
     rows = []
     with ExitStack() as faults:
@@ -137,7 +127,8 @@ def test_three_faults_in_one_study_change_nothing(cluster: Cluster, undisturbed:
     assert CUT_SHORT.search(done.stderr), done.stderr
     for what, fault in zip(kinds, struck, strict=True):
         assert fault.victim, f"{what} was never there to be struck"
-        rows.append(Struck("three hosts", what, fault.seed, fault.victim, fault.after_s))
+        victim = fault.victim + (", at a trial" if what == "a raylet" else "")
+        rows.append(Struck("three hosts", what, fault.seed, victim, fault.after_s))
     if done.status != 0:
         # Two of them struck the same trial, which is tried again once.
         assert "Traceback" not in done.stderr

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster_study import SPLITS, arguments, check_same, children_in_mlflow, watched
-from conftest import SMALL, Result
+from cluster_study import SPLITS, STUDY, arguments, check_same, children_in_mlflow, watched
+from conftest import Result
 from hosts import SHARED_AT
 from ray_up import Cluster, ended
 
@@ -70,7 +70,7 @@ def study_on_a_mount(cluster: Cluster, name: str, options: dict[str, str]) -> Re
         host.run(f"mkdir -p {at} && bindfs {options[host.name]} {SHARED_AT} {at}")
     try:
         lies = (f"paths.data={at}/data-{name}", f"paths.runs={at}/runs")
-        return cluster.submit("harness.loso", *SMALL, f"name={name}", *lies)
+        return cluster.submit("harness.loso", *STUDY, f"name={name}", *lies)
     finally:
         for host in cluster.hosts:
             host.run(f"umount --lazy {at}")
@@ -182,7 +182,7 @@ def test_a_host_that_ray_has_given_up_joins_by_hand(whole: Cluster, undisturbed:
     whole.wait_until_settled()
     # If it comes by itself now, Ray has learned to try again, and docs/reliability.md may say so.
     time.sleep(GIVEN_UP_S)
-    assert whole.nodes() == {host.address for host in others}
+    assert whole.nodes() == sorted(host.address for host in others)
     whole.join(late)
     whole.wait_for_nodes(whole.hosts.all)
     with watched(whole, trials="ImplicitFunc") as seen:
