@@ -27,6 +27,7 @@ from mlflow.types.schema import ColSpec, Schema, TensorSpec
 from harness.mlflow_study import METRICS_PER_CALL, MlflowStudy, StudyRecord, curve_points
 from harness.recogniser import Recogniser
 from harness.recognition import Recognition
+from harness.sqlite_address import file_of
 from harness.tracking import TrackingConfig, tracking_uri
 from pipelines.credentials import without_credentials
 from pipelines.errors import UsageError, require
@@ -172,10 +173,10 @@ def fetched_model(address: str, uri: str) -> Iterator[Path]:
     Raises:
         UsageError: there is no such model, or it is none of ours.
     """
-    store = uri.removeprefix("sqlite:///")
+    store = file_of(uri)
     # MLflow would make a store where there is none.
     require(
-        store == uri or Path(store).exists(),
+        store is None or store.exists(),
         f"--model ({address}) is an address in MLflow, and there is no store {store}: set "
         "tracking.uri, or paths.runs to the folder that holds mlflow.db",
     )

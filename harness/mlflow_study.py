@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from harness.ledger import DONE, Entry
 from harness.mlflow_pages import GROUP, NOTE, experiment_tags, group_tags, study_note
+from harness.mlflow_store import made_store
 from harness.plan import Split
+from harness.sqlite_address import file_of
 from pipelines.split_task import Row
-from pipelines.storage import content_digest, digest_of, exclusive
+from pipelines.storage import content_digest, digest_of
 
 PARENT = "mlflow.parentRunId"
 METRICS_PER_CALL = 500
@@ -28,8 +29,6 @@ REQUEST_SECONDS = 10
 LONGEST_TAG, LONGEST_PARAMETER = 5000, 6000
 SENT = "sent"
 """Tag: digest of a parent's figures and files, so that they are sent once."""
-
-SQLITE = "sqlite:///"
 
 Point = tuple[str, float, int]
 """Metric, value, step."""
@@ -63,52 +62,6 @@ class StudyRecord:
         return self.tags.get(GROUP, "")
 
 
-def _store_file(uri: str) -> Path | None:
-    """Return the file of a sqlite store; None where it is another."""
-    name = uri.removeprefix(SQLITE).partition("?")[0]
-    # SQLite's own addresses (file:...) and its memory are left to it.
-    named = uri.startswith(SQLITE) and name and not name.startswith(("file:", ":"))
-    return Path(name) if named else None
-
-
-def make_store(uri: str) -> None:
-    """Make a sqlite store that is not there: beside its place, and put there when it is whole.
-
-    MLflow makes its tables one by one, and takes no more a store that has some of them: one on
-    which a disk was full, or whose process was killed, would be lost. To be called by whoever
-    holds `lock_of` it.
-    """
-    store = _store_file(uri)
-    if store is None or store.exists():
-        return
-    from mlflow import MlflowClient
-
-    stem = f".{store.name}.new-"
-    # Of a name that this process has not had: MLflow keeps open what it once opened.
-    new = store.with_name(f"{stem}{uuid4().hex}")
-    _, mark, query = uri.partition("?")
-    try:
-        MlflowClient(f"{SQLITE}{new}{mark}{query}").search_experiments()
-        # Somebody who looks at it with MLflow has made it meanwhile: theirs is taken.
-        if not store.exists():
-            new.replace(store)
-    finally:
-        # With what a process has left that was killed at it: whoever makes one has the lock.
-        for part in store.parent.glob(f"{stem}*"):
-            part.unlink(missing_ok=True)
-
-
-def lock_of(uri: str, runs: Path) -> Path:
-    """Return the lock of who makes a store or its experiment: beside it, where it is a file.
-
-    Args:
-        uri: of the store.
-        runs: whose studies wait for one another where it is none.
-    """
-    store = _store_file(uri)
-    return (runs if store is None else store.parent) / ".mlflow.lock"
-
-
 class MlflowStudy:
     """Sends one study; raises what MLflow raises."""
 
@@ -128,8 +81,7 @@ class MlflowStudy:
         from mlflow import MlflowClient
 
         # Several studies may start on a store that is not there yet: one makes its tables.
-        with exclusive(lock_of(self._uri, self._runs)):
-            make_store(self._uri)
+        with made_store(self._uri, self._runs):
             self._client = MlflowClient(self._uri)
             self.experiment_id = self._find_experiment()
         marks = {"study": self._record.name, **self._record.marks}
@@ -238,7 +190,7 @@ class MlflowStudy:
         known = self._client.get_experiment_by_name(self._experiment)
         if known is None:
             # A sqlite store has no place for files: MLflow would put them where it is started.
-            store = _store_file(self._uri)
+            store = file_of(self._uri)
             files = None if store is None else (store.parent / "mlartifacts").absolute().as_uri()
             found = str(self._client.create_experiment(self._experiment, files))
         else:

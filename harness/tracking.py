@@ -21,6 +21,7 @@ from harness.ledger import Entry
 from harness.mlflow_pages import studies_address
 from harness.mlflow_study import MlflowStudy, StudyRecord
 from harness.plan import Split
+from harness.sqlite_address import address_of
 from pipelines.credentials import without_credentials
 from pipelines.errors import require
 from pipelines.split_task import Row
@@ -49,7 +50,7 @@ class TrackingConfig:
 
 def tracking_uri(config: TrackingConfig, runs: Path) -> str:
     """Return the address that a study is sent to."""
-    default = f"sqlite:///{runs.absolute() / 'mlflow.db'}"
+    default = address_of(runs / "mlflow.db")
     return config.uri or os.environ.get("MLFLOW_TRACKING_URI") or default
 
 
@@ -115,7 +116,8 @@ class Tracker:
         server, lines = self.uri, []
         if self.uri.startswith("sqlite:"):
             mlflow = Path(sys.executable).with_name("mlflow")
-            command = f"{mlflow} ui --backend-store-uri {self.uri} --host 127.0.0.1 --port 5000"
+            store = shlex.quote(self.uri)
+            command = f"{mlflow} ui --backend-store-uri {store} --host 127.0.0.1 --port 5000"
             server, lines = "http://127.0.0.1:5000", [f"browse it:  {command}"]
         if server.startswith("http"):
             page = studies_address(server, self._study.experiment_id, self._group)

@@ -262,7 +262,7 @@ def write_new_json(path: Path, value: object) -> bool:
     second name of a file, it is this host all the same.
     """
     try:
-        write_whole(path, lambda part: part.write_text(_json(value), encoding="utf-8"), _put_new)
+        write_whole(path, lambda part: part.write_text(_json(value), encoding="utf-8"), put_new)
     except FileExistsError:
         return False
     return True
@@ -272,7 +272,11 @@ def _json(value: object) -> str:
     return json.dumps(value, sort_keys=True, indent=1) + "\n"
 
 
-def _put_new(temporary: Path, path: Path) -> None:
+def put_new(temporary: Path, path: Path) -> None:
+    """Put a file that is written in its place; raise FileExistsError where another is there.
+
+    The temporary name may stay.
+    """
     try:
         os.link(temporary, path)
     except OSError as error:

@@ -18,6 +18,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.searching.space import Space, Value
+from harness.sqlite_address import address_of
 from pipelines.split_task import seed_for
 from pipelines.storage import write_whole
 
@@ -29,11 +30,11 @@ def open_storage(path: Path) -> RDBStorage:
     """Open the file that holds the trials, made whole where there is none."""
     if not path.exists():
         write_whole(path, _make_storage)
-    return RDBStorage(f"sqlite:///{path.absolute()}")
+    return RDBStorage(address_of(path))
 
 
 def _make_storage(path: Path) -> None:
-    storage = RDBStorage(f"sqlite:///{path.absolute()}")
+    storage = RDBStorage(address_of(path))
     storage.remove_session()
     storage.engine.dispose()
 

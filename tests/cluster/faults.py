@@ -69,6 +69,7 @@ class Fault:
     victim: str = ""
     after_s: float = 0.0
     _over: threading.Event = field(default_factory=threading.Event)
+    _failed: Exception | None = None
 
     def __enter__(self) -> Fault:
         self._thread = threading.Thread(target=self._run)
@@ -78,8 +79,16 @@ class Fault:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        if self._failed:
+            raise self._failed
 
     def _run(self) -> None:
+        try:
+            self._strike_once()
+        except Exception as error:
+            self._failed = error
+
+    def _strike_once(self) -> None:
         chance = random.Random(self.seed)
         while not self.there():
             if self._over.wait(0.05):

@@ -112,9 +112,9 @@ def struck_by(
         done = ended(cluster.submitted("harness.loso", *arguments(name, *more)))
     assert fault.victim, f"{what} was never there to be struck"
     row.victim, row.after_s = fault.victim, fault.after_s
+    # All else ends by itself.
+    assert (done.status != 0) == (what == "the driver"), done.stderr
     if done.status != 0:
-        # All else ends by itself.
-        assert what == "the driver", done.stderr
         assert "Traceback" not in done.stderr
         before = finished_of(cluster, name)
         assert before, "nothing was done that could be lost"

@@ -14,6 +14,7 @@ import pytest
 from cluster_study import (
     SPLITS,
     arguments,
+    ask,
     check_same,
     children_in_mlflow,
     run_to_the_end,
@@ -60,6 +61,11 @@ def test_a_study_from_outside_runs_on_all_hosts_and_finds_what_one_machine_finds
     assert "6 CPUs" in done.stderr
     check_same(cluster.runs / "six", six_here)
     assert children_in_mlflow(cluster, "six") == [f"loso-s{number:02d}" for number in range(1, 7)]
+    # The server brings the files of all, also of whoever logs without naming an experiment.
+    with cluster.tunnel(5000) as port:
+        experiments = ask(port, "experiments/search", {"max_results": 100})["experiments"]
+    places = {each["name"]: each["artifact_location"].partition("/")[0] for each in experiments}
+    assert places["Default"] == places["emotion"] == "mlflow-artifacts:"
 
 
 def listening(host: Host) -> set[tuple[str, int, str]]:

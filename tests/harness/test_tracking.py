@@ -18,6 +18,7 @@ import pytest
 from conftest import clean_environment
 from made_study import EPOCHS, check_sent, curves, record, runs_in, split_of, write_study
 
+from harness.mlflow_store import made_store
 from harness.track import send
 from harness.tracking import Tracker, TrackingConfig
 
@@ -173,7 +174,8 @@ def test_a_store_is_there_when_it_is_whole(study: Path, monkeypatch: pytest.Monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr("mlflow.MlflowClient.search_experiments", full)
+        # Its tables are there, and what stands in them is not.
+        broken.setattr("mlflow.store.db.utils._verify_schema", full)
         tracker = send(study, TrackingConfig())
     assert tracker.problem is not None
     assert "No space left on device" in tracker.problem
@@ -203,6 +205,60 @@ def test_a_process_that_is_killed_while_it_makes_a_store_leaves_none(study: Path
     assert not list(study.parent.glob(".mlflow.db.new-*"))
 
 
+@pytest.mark.parametrize(
+    ("address", "file"),
+    [
+        ("sqlite:///own.db?timeout=30", "own.db"),
+        ("sqlite:///./s", "s"),
+        ("sqlite:///of%20two%20words/own.db", "of two words/own.db"),
+        ("sqlite:///some[1].db", "some[1].db"),
+        ("sqlite+pysqlite:///own.db", "own.db"),
+        ("sqlite:///link.db", "elsewhere/real.db"),
+    ],
+)
+def test_the_store_is_the_file_that_its_address_means(
+    address: str, file: str, study: Path, tmp_path: Path, forked_commands: Any
+) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    if "link" in address:
+        (tmp_path / "link.db").symlink_to(tmp_path / file)
+    uri = f"tracking.uri='{address}'"
+    for _ in range(2):
+        result = forked_commands.run("harness.track", str(study), uri, cwd=tmp_path)
+        assert result.status == 0, result.stderr
+    assert runs_of(tmp_path / file) == [("FINISHED", 43)]
+    found = {path.resolve() for path in tmp_path.rglob("*") if is_sqlite(path)}
+    assert found == {tmp_path / file}
+
+
+def test_a_folder_of_runs_whose_name_means_something_in_an_address(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "50%25 of it?" / "runs")
+    tracker = send(study, TrackingConfig())
+    assert tracker.problem is None
+    assert runs_of(study.parent / "mlflow.db") == [("FINISHED", 43)]
+    check_sent(tracker.uri)
+
+
+def test_a_server_brings_the_files_of_whoever_names_no_experiment(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path / 'server.db'}"
+    with made_store(uri, tmp_path, "mlflow-artifacts:/"):
+        assert runs_of(tmp_path / "server.db") == []
+    assert MlflowClient(uri).get_experiment("0").artifact_location == "mlflow-artifacts:/0"
+
+
+def is_sqlite(path: Path) -> bool:
+    return path.is_file() and path.read_bytes().startswith(b"SQLite format 3")
+
+
+def runs_of(store: Path) -> list[tuple[str, int]]:
+    """Return how many runs a store has, by what became of them."""
+    with closing(sqlite3.connect(store)) as tables:
+        found = tables.execute("select status, count(*) from runs group by status").fetchall()
+    return [(str(status), int(count)) for status, count in found]
+
+
 def test_two_folders_of_runs_that_begin_one_store_at_once(study: Path, tmp_path: Path) -> None:
     other = write_study(tmp_path / "others", "other")
     uri = f"sqlite:///{tmp_path / 'both.db'}?timeout=30"
@@ -213,8 +269,6 @@ def test_two_folders_of_runs_that_begin_one_store_at_once(study: Path, tmp_path:
         )
         for each in (study, other)
     ]
-    assert [sender.wait(120) for sender in senders] == [0, 0]
+    assert [sender.wait(300) for sender in senders] == [0, 0]
     assert not list(tmp_path.glob("*.new-*"))
-    with closing(sqlite3.connect(tmp_path / "both.db")) as tables:
-        counts = tables.execute("select status, count(*) from runs group by status").fetchall()
-    assert counts == [("FINISHED", 2 * 43)]
+    assert runs_of(tmp_path / "both.db") == [("FINISHED", 2 * 43)]
