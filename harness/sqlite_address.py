@@ -23,7 +23,8 @@ def file_of(address: str) -> Path | None:
 
     try:
         url = make_url(address)
-    except ArgumentError:
+    # A port that is no number is a ValueError of Python's own.
+    except (ArgumentError, ValueError):
         return None
     name = url.database if url.get_backend_name() == "sqlite" else None
     return Path(name) if name and not name.startswith(("file:", ":")) else None

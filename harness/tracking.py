@@ -21,7 +21,7 @@ from harness.ledger import Entry
 from harness.mlflow_pages import studies_address
 from harness.mlflow_study import MlflowStudy, StudyRecord
 from harness.plan import Split
-from harness.sqlite_address import address_of
+from harness.sqlite_address import address_of, file_of
 from pipelines.credentials import without_credentials
 from pipelines.errors import require
 from pipelines.split_task import Row
@@ -114,7 +114,7 @@ class Tracker:
         if not self._config.enabled or self.problem is not None:
             return []
         server, lines = self.uri, []
-        if self.uri.startswith("sqlite:"):
+        if file_of(self.uri) is not None:
             mlflow = Path(sys.executable).with_name("mlflow")
             store = shlex.quote(self.uri)
             command = f"{mlflow} ui --backend-store-uri {store} --host 127.0.0.1 --port 5000"

@@ -109,6 +109,7 @@ def test_what_can_not_be_said_has_its_reason_and_the_others_go_on(seen: Result) 
         (("a.avi", "b.avi", "--model", "{model}", "--timeline", "x.png"), "draws one clip"),
         (("a.avi", "--model", "{model}", "--timeline", "x.jpg"), "must end with .png"),
         (("a.avi", "--model", "models:/x/1", "paths.runs=none"), "there is no store"),
+        (("a.avi", "--model", "models:/x/1", "tracking.uri=http://h:x"), "can't be fetched from"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_status_2(
