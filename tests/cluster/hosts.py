@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -42,6 +43,15 @@ def sh(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr.strip()}"
     return done.stdout
+
+
+def network_card(address: str) -> str:
+    """Return the number of the network card of who has an address.
+
+    It has to be the same after every boot, as that of a machine is: the others remember it for half
+    a minute, for which a host with a new one would hear nothing from them.
+    """
+    return ":".join(f"{octet:02x}" for octet in (0x02, 0x00, *ip_address(address).packed))
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,8 @@ class Host:
                 env={"PATH": os.environ["PATH"], "HOME": "/root", "LANG": "C.UTF-8"},
             )
         inside = str(self.first)
-        sh("ip", "link", "add", ours, "type", "veth", "peer", "name", theirs)
+        card = ("address", network_card(self.address))
+        sh("ip", "link", "add", ours, "type", "veth", "peer", "name", theirs, *card)
         sh("ip", "link", "set", ours, "master", BRIDGE, "up")
         sh("ip", "link", "set", theirs, "netns", inside)
         within = ("nsenter", "--target", inside, "--net")
@@ -206,8 +217,9 @@ def made_hosts(folder: Path, names: Sequence[str]) -> Iterator[Hosts]:
     shared = folder / "shared"
     shared.mkdir()
     sh("ip", "link", "set", "lo", "up")
-    sh("ip", "link", "add", BRIDGE, "type", "bridge")
-    sh("ip", "address", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
+    laptop = f"{NETWORK}.1"
+    sh("ip", "link", "add", BRIDGE, "address", network_card(laptop), "type", "bridge")
+    sh("ip", "address", "add", f"{laptop}/24", "dev", BRIDGE)
     sh("ip", "link", "set", BRIDGE, "up")
     # Python, what is installed, and this checkout, where the installed project's code lies: what a
     # host would have on a disk of its own.
