@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.run import RESULTS
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = (DOCS / "performance.md", DOCS / "statistics.md")
+PAGES = tuple(DOCS / f"{name}.md" for name in ("performance", "scaling", "statistics"))
 Result = Mapping[str, Any]
 
 
@@ -120,6 +120,42 @@ def memory(result: Result) -> str:
     return _table(("splits", "peak"), rows) + _provenance(result)
 
 
+def scaling(result: Result) -> str:
+    """Seconds of a study on G workers, predicted and measured."""
+    rows = [
+        (
+            row["workers"],
+            *(_seconds(row["terms"][term]) for term in ("start", "features")),
+            *(f"{row['terms'][term]:.2f} s" for term in ("split", "overhead")),
+            *(_seconds(row[f"{kind}_seconds"]) for kind in ("predicted", "measured")),
+            f"{100 * row['error']:+.1f} %",
+        )
+        for row in result["rows"]
+    ]
+    terms = ("start", "features", "split", "overhead")
+    return _table(("workers", *terms, "predicted", "measured", "error"), rows) + _provenance(result)
+
+
+def scheduler(result: Result) -> str:
+    """Measured splits replayed as sleeps on many logical workers."""
+    rows = [
+        (
+            row["workers"],
+            row["splits"],
+            *(_seconds(row[f"{kind}_seconds"]) for kind in ("ideal", "measured")),
+            f"{row['efficiency']:.3f}",
+            row["splits_per_second"],
+            *(f"{1000 * row[f'handover_seconds_{kind}']:.0f} ms" for kind in ("median", "worst")),
+        )
+        for row in result["simulation"]
+    ]
+    head = (
+        *("workers", "splits", "ideal", "measured", "efficiency", "splits a second"),
+        *("from one split to the next, median", "worst"),
+    )
+    return _table(head, rows) + _provenance(result)
+
+
 def coverage(result: Result) -> str:
     """How often intervals cover."""
     kinds = list(result["rows"][0]["intervals"])
@@ -145,6 +181,8 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "C4_fresh": fresh_actors,
     "extraction": extraction,
     "study_memory": memory,
+    "scaling": scaling,
+    "scheduler": scheduler,
     "coverage": coverage,
     "coverage_differences": coverage,
 }
@@ -182,8 +220,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def _provenance(result: Result) -> str:
     machine = result["machine"]
+    repeats = f" Repeats: {result['repeats']}." if "repeats" in result else ""
     return (
-        f"\n\n{result['work']}. Repeats: {result['repeats']}. {machine['cpu']}, {machine['cores']} "
+        f"\n\n{result['work']}.{repeats} {machine['cpu']}, {machine['cores']} "
         f"cores; torch {result['versions']['torch']}; commit {result['commit']}."
     )
 

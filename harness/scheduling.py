@@ -14,11 +14,16 @@ from typing import Any
 from ray import tune
 from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 
-from harness.crowding import Shortage, bundles, next_crowding, shortage
+from harness.crowding import bundles, next_crowding
 from harness.ledger import Ledger
 from harness.plan import Split
 from harness.trial import Rung, Trial, trainable
-from harness.tune_repairs import keep_credentials_here, take_memory_kills_for_deaths
+from harness.trial_failures import NO_RESULT, Failures, last_line
+from harness.tune_repairs import (
+    asked_of_each_failure,
+    keep_credentials_here,
+    take_memory_kills_for_deaths,
+)
 from pipelines.clip_reading import ClipPlaces
 from pipelines.config import PipelineConfig
 from pipelines.errors import StoppedError
@@ -146,8 +151,8 @@ def run_jobs(
 ) -> None:
     """Run each job as a trial of one Tune run, on reused actors; all splits end in the ledgers.
 
-    Those that run out of memory are run once more, with half as many on a node, until one has a
-    node for itself; or a GPU, where it was a GPU's.
+    Those that run out of memory are run again with half as many on a node, until one has a node
+    for itself; or a GPU, where it was a GPU's. As crowded as before they are not tried again.
 
     Args:
         jobs: at least one; the resources of the first one's `cluster` are those of all.
@@ -170,7 +175,7 @@ def run_jobs(
         if not left:
             break
         watch = _Watch(on_done, on_epochs, say)
-        failed = _run_once(
+        failures = _run_once(
             {job.name: files[job.name] for job in left},
             jobs[0].config,
             crowding,
@@ -178,26 +183,34 @@ def run_jobs(
             watch,
         )
         _wait_to_see([job for job in left if job.name in watch.entered])
-        short = {name: found for name, error in failed.items() if (found := shortage(error))}
-        hosts = hosts_now()
         steps = {
             found: more
-            for found in set(short.values())
-            if (more := next_crowding(cluster, crowding, hosts, found)) is not None
+            for found in set(failures.crowded.values())
+            if (more := next_crowding(cluster, crowding, hosts_now(), found)) is not None
         }
-        hungry = [job for job in left if short.get(job.name) in steps]
-        # One whose process dies between two trials Tune may lose, and knows no error of.
-        lost = [job for job in left if job.name not in failed and job.unfinished and retries > 0]
+        hungry = [job for job in left if failures.crowded.get(job.name) in steps]
+        # One whose process dies between two trials Tune may lose, and knows no error of. And where
+        # fewer would have helped when one ran out of memory, the host for that may be gone since.
+        lost = {
+            job.name: (
+                "ran out of memory" if job.name in failures.crowded else "was lost with its process"
+            )
+            for job in left
+            if job not in hungry
+            and (job.name in failures.crowded or job.name not in failures.given_up)
+            and job.unfinished
+            and retries > 0
+        }
         retries -= bool(lost)
-        names = {job.name for job in (*hungry, *lost)}
+        names = {*lost, *(job.name for job in hungry)}
         for job in left:
             if job.name in names:
                 continue
-            job.enter_failure(_reason(failed.get(job.name), short.get(job.name)))
-            if job.name in failed:
+            job.enter_failure(failures.reason(job.name))
+            if job.name in failures.given_up:
                 on_done(job.name)
-        for job in lost:
-            say(f"{job.name} was lost with its process and is tried again")
+        for name, why in lost.items():
+            say(f"{name} {why} and is tried again")
         if hungry:
             crowding = max(steps.values())
             say(
@@ -236,9 +249,10 @@ def _run_once(
     config: PipelineConfig,
     crowding: int,
     scratch: Path,
-    watch: tune.Callback,
-) -> dict[str, BaseException]:
-    """Run each of these jobs as a trial; return the name and the error of those that failed."""
+    watch: _Watch,
+) -> Failures:
+    """Run each of these jobs as a trial; return what went wrong."""
+    failures = Failures(config.cluster, crowding)
     keep_credentials_here()
     take_memory_kills_for_deaths()
     tuner = Tuner(
@@ -264,8 +278,13 @@ def _run_once(
             verbose=0,
         ),
     )
+
+    def may_retry(trial: Any, error: BaseException) -> bool:
+        return failures.may_retry(_trial_name(trial), error)
+
     try:
-        results = tuner.fit()
+        with asked_of_each_failure(may_retry):
+            tuner.fit()
     except Exception as error:
         # Tune reads its own half-written files and says nothing of the disk.
         if shutil.disk_usage(scratch.parent).free > LEAST_FREE_BYTES:
@@ -274,12 +293,8 @@ def _run_once(
             f"paths.runs ({config.paths.runs}) is full; finished splits are kept: make room there "
             "and run the same command again"
         ) from error
-    failed: dict[str, BaseException] = {}
-    for number in range(len(results)):
-        result = results[number]
-        if result.error is not None and result.config:
-            failed[result.config["trial"]["name"]] = result.error
-    return failed
+    failures.given_up |= watch.given_up
+    return failures
 
 
 def _trial_name(trial: Any) -> str:
@@ -290,24 +305,6 @@ def _told(reserved: list[dict[str, float]]) -> str:
     """Return what is reserved in words."""
     sums = {name: sum(told.get(name, 0) for told in reserved) for name in ("CPU", "GPU")}
     return " and ".join(f"{some:g} {name}s" for name, some in sums.items() if some)
-
-
-def _reason(error: BaseException | None, short_of: Shortage | None) -> str:
-    """Return why a trial failed, in a line: Ray wraps it in the traceback of the worker.
-
-    A trial that Tune lost has no error: it must not be missed either.
-    """
-    if error is None:
-        return "the trial ended without a result"
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    line = lines[-1].strip() if lines else type(error).__name__
-    if short_of is None:
-        return line
-    held = " or less training.cache_mb" if short_of is Shortage.NODE else ""
-    return (
-        f"out of memory with a {short_of.value} to itself: it takes a {short_of.value} with more, "
-        f"a smaller model.lstm_hidden{held} ({line})"
-    )
 
 
 class _Watch(tune.Callback):
@@ -322,6 +319,8 @@ class _Watch(tune.Callback):
         self._on_done, self._on_epochs, self._say = on_done, on_epochs, say
         self.entered: set[str] = set()
         """Names of the trials that say that all their splits are in the ledger."""
+        self.given_up: set[str] = set()
+        """Names of those that failed, and that Tune tries no more."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave nothing behind: Tune pickles its callbacks for a restore that is never done."""
@@ -339,8 +338,12 @@ class _Watch(tune.Callback):
         # Tune's notes on this host: it sends them to the study's folder later.
         notes = Path(trial.error_file or "")
         error = RuntimeError(notes.read_text()) if notes.is_file() else None
-        why = shorten(_reason(error, None), REASON_LENGTH, placeholder=" ...")
+        told = NO_RESULT if error is None else last_line(error)
+        why = shorten(told, REASON_LENGTH, placeholder=" ...")
         self._say(f"{_trial_name(trial)} was cut short and is tried again ({why})")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self.given_up.add(_trial_name(trial))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self._on_done(_trial_name(trial))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.execution import class_cache
+from ray.tune.experiment import Trial
 
 _MENDED = "_takes_memory_kills"
 
@@ -40,3 +43,25 @@ def take_memory_kills_for_deaths() -> None:
 
     setattr(taken, _MENDED, True)
     manager_class._actor_task_failed = taken
+
+
+@contextmanager
+def asked_of_each_failure(may_retry: Callable[[Trial, BaseException], bool]) -> Iterator[None]:
+    """While this lasts, let Tune try again only what may be: by itself it counts failures alone.
+
+    Args:
+        may_retry: told of each failure of a trial.
+    """
+    trial_class: Any = Trial
+    handle = trial_class.handle_error
+
+    def handled(self: Trial, exc: Exception | None = None) -> None:
+        handle(self, exc)
+        if exc is not None and not may_retry(self, exc):
+            self.max_failures = 0
+
+    trial_class.handle_error = handled
+    try:
+        yield
+    finally:
+        trial_class.handle_error = handle

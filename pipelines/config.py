@@ -40,6 +40,8 @@ from pipelines.session import ClusterConfig
 from pipelines.training_config import TrainingConfig
 from pipelines.vad import VadConfig
 
+LONGEST_NAME = 200
+"""Bytes: a file system takes 255, and files beside the folder have more to their names."""
 TEST_CORPUS = "test_corpus"
 """Names a second corpus where a configuration has one."""
 CONF = Path(__file__).parent.parent / "conf"
@@ -86,6 +88,10 @@ class PipelineConfig:
             self.name is None or re.fullmatch(r"\w[\w.=+-]*", self.name) is not None,
             f"name ({self.name}) must be of letters, digits and . _ = + - and start with a letter, "
             "digit or _: it names a folder",
+        )
+        require(
+            self.name is None or len(self.name.encode()) <= LONGEST_NAME,
+            f"name ({self.name}) must be of {LONGEST_NAME} bytes at most: it names a folder",
         )
         self.training.check_modalities(self.model.modalities)
         require(0 <= self.seed < 2**32, f"seed ({self.seed}) must be from 0 to {2**32 - 1}")
@@ -151,6 +157,8 @@ def make_paths_absolute(config: PipelineConfig) -> None:
         f"paths.runs ({config.paths.runs}) is an address, and must be a folder that every host "
         "sees; paths.data and corpus.root may lie in an object store",
     )
+    for name in ("data", "runs"):
+        require(getattr(config.paths, name) != "", f"paths.{name} is empty: name a folder")
     for group, holder, name in (
         ("paths", config.paths, "data"),
         ("paths", config.paths, "runs"),
@@ -160,8 +168,16 @@ def make_paths_absolute(config: PipelineConfig) -> None:
         ("faces", config.faces, "model_dir"),
     ):
         value = getattr(holder, name, "")
-        if value and "://" not in value:
-            _require_lasting(f"{group}.{name}", value)
+        if "://" in value:
+            scheme, _, place = value.partition("://")
+            require(
+                place[:1] not in ("", "/") or scheme in ("file", "memory"),
+                f"{group}.{name} ({value}) names no bucket: write {scheme}://bucket/folder",
+            )
+        elif value:
+            # What makes shards and features alone has no run.
+            if name != "runs" or type(config) is not PipelineConfig:
+                _require_lasting(f"{group}.{name}", value)
             setattr(holder, name, str(Path(value).expanduser().absolute()))
     if config.model.weights not in ("none", "imagenet"):
         _require_lasting("model.weights", config.model.weights)
@@ -210,6 +226,7 @@ def _check_form(override: str, given: Sequence[str]) -> None:
         f"{override}: settings can be changed, not added or removed: leave out {key[0]}",
     )
     first, dot, _ = key.partition(".")
+    require(re.split("[./]", key)[0] != "hydra", f"{key} is not a setting of this project's")
     require(
         not (first == TEST_CORPUS and dot and not any(o.startswith(f"{first}=") for o in given)),
         f"{key} is a setting of a second corpus: name it, as in {TEST_CORPUS}=enterface05",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.cluster_address import LOCAL, NamedAddress, find_cluster, no_cluster
-from pipelines.errors import require
+from pipelines.errors import StoppedError, UsageError, require
 from pipelines.host_watch import hosts_watched
 from pipelines.progress import Reporter
 
@@ -115,6 +115,9 @@ class Place:
         return f"{where}: {self.cpus} CPUs, {self.gpus:g} GPUs{gone}"
 
 
+_TOO_LATE = "node timed out during startup"
+
+
 @contextmanager
 def ray_session(
     config: ClusterConfig, reporter: Reporter, *, verbose: bool = False
@@ -127,8 +130,9 @@ def ray_session(
         verbose: whether Ray and the libraries may speak.
 
     Raises:
-        UsageError: an address is set and no cluster answers there, or a trial asks for more than
-            there is.
+        UsageError: an address is set and no cluster answers there, or Ray asks for more memory
+            than there is.
+        StoppedError: a Ray of our own does not start, because this machine is too busy.
     """
     for name, value in {}.items() if verbose else _QUIET.items():
         os.environ.setdefault(name, value)
@@ -145,13 +149,7 @@ def ray_session(
             _join(cluster, options)
         else:
             until_the_end.enter_context(_on_loopback())
-            ray.init(
-                address=LOCAL,
-                num_cpus=config.cpus,
-                include_dashboard=False,
-                object_store_memory=config.object_store_mb * 2**20,
-                **options,
-            )
+            _start(config, options)
         until_the_end.callback(ray.shutdown)
         if not verbose:
             quiet_libraries()
@@ -192,6 +190,34 @@ def _on_loopback() -> Iterator[None]:
         else:
             os.environ[name] = before[0]
         ray_constants.ENABLE_RAY_CLUSTER = before[1]
+
+
+def _start(config: ClusterConfig, options: dict[str, Any]) -> None:
+    import ray
+
+    try:
+        ray.init(
+            address=LOCAL,
+            num_cpus=config.cpus,
+            include_dashboard=False,
+            object_store_memory=config.object_store_mb * 2**20,
+            **options,
+        )
+    except ValueError as error:
+        if "object store" not in str(error):
+            raise
+        raise UsageError(
+            f"cluster.object_store_mb ({config.object_store_mb}) is more than this machine's "
+            "memory has room for"
+        ) from error
+    except Exception as error:
+        # Ray has no class of its own for it.
+        if _TOO_LATE not in str(error):
+            raise
+        raise StoppedError(
+            "Ray was not there in the half minute that it gives itself: see what else this "
+            "machine's CPUs and disk are busy with, then run the same command again"
+        ) from error
 
 
 def _join(address: NamedAddress, options: dict[str, Any]) -> None:

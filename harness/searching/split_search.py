@@ -22,12 +22,13 @@ from harness.searching.space import Space, Value, with_settings
 from harness.searching.trials import best_of, ended, propose
 from harness.study import Study
 from harness.trial import Rung, lowest_loss
+from harness.trial_failures import OUT_OF_MEMORY
 from pipelines.errors import StoppedError
 from pipelines.progress import Reporter
 from pipelines.split_task import seed_for
 from pipelines.storage import digest_of
 
-OF_THE_SETTINGS = ("FloatingPointError", "MemoryError")
+OF_THE_SETTINGS = ("FloatingPointError", OUT_OF_MEMORY)
 """Errors by which a trial's own settings end it: the search goes on without it."""
 LOST = ""
 """Stands for the prediction of a clip that preprocessing lost: never right."""

@@ -40,6 +40,8 @@ class Struck:
     what: str
     seed: int
     victim: str = ""
+    at: str = ""
+    """What the study was at, where the table tells faults apart by that."""
     after_s: float = 0.0
     """From the first moment that there was something to strike."""
     ended: str = "by itself"

@@ -39,7 +39,13 @@ fi
 
 # With the packages within 15 minutes.
 limit=${CLUSTER_LIMIT_S:-$((870 - SECONDS))}
+# What is held by nobody was left by one that was killed outright.
+for left in /var/tmp/harness-hosts.*; do
+    [ ! -d "$left" ] || flock --nonblock "$left" rm -rf "$left" || true
+done
 scratch=$(mktemp -d /var/tmp/harness-hosts.XXXXXX)
+exec 9< "$scratch"
+flock --nonblock 9
 # Whoever kills this script kills all of it: the kernel ends the namespace with its first process,
 # and that with whatever waits for it.
 setpriv --pdeathsig KILL timeout --signal=KILL "$limit" setpriv --pdeathsig KILL \

@@ -101,6 +101,7 @@ def test_what_ray_makes_in_an_account_lets_in_ssh_alone(
         (rule["FromPort"], rule["ToPort"])
         for rule in group["IpPermissions"]
         if any(each["CidrIp"] == "0.0.0.0/0" for each in rule["IpRanges"])
+        or any(each["CidrIpv6"] == "::/0" for each in rule["Ipv6Ranges"])
     ]
     assert open_to_all == [(22, 22)]
     for kind in config["available_node_types"].values():

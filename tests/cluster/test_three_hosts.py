@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
+import shlex
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
@@ -32,9 +34,16 @@ MANY_CLIPS = ("corpus.subjects=6", "corpus.takes=3", "corpus.difficulty=0.2")
 SIX_SPLITS = (*SMALL, *MANY_CLIPS, "training.audio_epochs=1", "training.fusion_epochs=1")
 """One for each CPU of the three hosts: two of them could hold the three of a small study."""
 TRIES = 3
-NOT_STARTED = ("Starting Ray client server failed", "psutil.ZombieProcess")
 """Of Ray's client, whose server on the head starts a process for each: on two cores it may give up
 before that is there, or find it ended."""
+NOT_STARTED = ("Starting Ray client server failed", "psutil.ZombieProcess")
+"""What the client tells then, which says nothing of whether it would have been let in."""
+
+COMMANDS = {
+    "kfold": ("protocol.folds=3",),
+    "search": ("training.trunk=frozen", "search.trials=2", "search.round=2", "search.startup=2"),
+}
+"""Of those that submit themselves: what each is told besides."""
 
 
 @pytest.fixture
@@ -112,9 +121,45 @@ def test_ray_and_ssh_alone_listen_to_the_hosts_and_ray_wants_the_token(cluster: 
             for _ in range(TRIES):
                 command = f'RAY_AUTH_MODE={mode} python -c "{asks}" 2>&1 || true'
                 told = cluster.workers[0].run(command)
-                if not any(words in told for words in NOT_STARTED):
+                answered = not any(words in told for words in NOT_STARTED)
+                if answered:
                     break
+            assert answered, told
             assert ("NodeManagerAddress" in told) == let_in, told
+
+
+@pytest.mark.long
+def test_on_the_head_a_bare_command_joins_the_cluster(cluster: Cluster, undisturbed: Path) -> None:
+    command = f"cd ~/harness && python -m harness.loso {shlex.join(arguments('on-head'))} 2>&1"
+    said = cluster.head.run(command, 600.0)
+    assert re.search(
+        rf"running on the Ray cluster at {cluster.head.address}:6379: 6 CPUs, 0 GPUs$", said, re.M
+    ), said
+    check_same(cluster.runs / "on-head", undisturbed)
+    assert children_in_mlflow(cluster, "on-head") == SPLITS
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("command", COMMANDS)
+def test_other_studies_are_submitted_as_well(
+    cluster: Cluster, tmp_path: Path, command: str
+) -> None:
+    settings = (*SMALL, *COMMANDS[command], f"name={command}")
+    done = cluster.submit(f"harness.{command}", *settings)
+    here = run_module(f"harness.{command}", *settings, cwd=tmp_path)
+    assert (done.status, here.status) == (0, 0), done.stderr + here.stderr
+    assert "on the Ray cluster at" in done.stderr
+    assert "6 CPUs" in done.stderr
+    # The log on the way, and the results on stdout, but for where they lie.
+    assert re.search(r"train: \d of \d", done.stderr), done.stderr
+    there, local = cluster.runs / command, tmp_path / "runs" / command
+    check_same(there, local)
+    if command == "search":
+        chosen = [
+            json.loads((folder / "summary.json").read_text())["search"]["splits"]
+            for folder in (there, local)
+        ]
+        assert chosen[0] == chosen[1]
 
 
 def test_three_faults_in_one_study_change_nothing(cluster: Cluster, undisturbed: Path) -> None:
@@ -134,8 +179,8 @@ def test_three_faults_in_one_study_change_nothing(cluster: Cluster, undisturbed:
     assert CUT_SHORT.search(done.stderr), done.stderr
     for what, fault in zip(kinds, struck, strict=True):
         assert fault.victim, f"{what} was never there to be struck"
-        victim = fault.victim + (", at a trial" if what == "a raylet" else "")
-        rows.append(Struck("three hosts", what, fault.seed, victim, fault.after_s))
+        at = "trials" if what == "a raylet" else ""
+        rows.append(Struck("three hosts", what, fault.seed, fault.victim, at, fault.after_s))
     if done.status != 0:
         # Two of them struck the same trial, which is tried again once.
         assert "Traceback" not in done.stderr

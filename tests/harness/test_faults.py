@@ -105,11 +105,11 @@ def test_a_process_is_killed(
             return any(path.suffix == ".json" for path in done())
         return bool(processes(study.pid, WORDS["a trial" if at == "trials" else what]))
 
-    row = Struck("one machine", what, seed)
+    row = Struck("one machine", what, seed, at=at)
     with Fault(strike, there, seed, within_s) as fault:
         _, said = study.communicate(timeout=900)
     assert fault.victim, f"{what} was never there to be struck"
-    row.victim, row.after_s = fault.victim + (at and f", at {at}"), fault.after_s
+    row.victim, row.after_s = fault.victim, fault.after_s
     assert what != "a trial" or "is tried again" in said, said
     # Trials outlive their driver for a moment, and may still enter a split.
     before, again = done(), 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,14 @@ from typing import Any
 import pytest
 import ray
 from ray import tune
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import OutOfMemoryError
+from ray.util.placement_group import get_current_placement_group
 
 from benchmarks.tune_splits import TinyStudy
 from harness import scheduling
+from harness.ledger import Ledger
+from harness.trial_failures import Failures
 from pipelines.session import ClusterConfig, Host
 
 
@@ -63,14 +69,14 @@ def play(
 
     def run_once(
         files: dict[str, list[str]], config: Any, crowding: int, scratch: Path, watch: Any
-    ) -> dict[str, BaseException]:
+    ) -> Failures:
         rounds.append(list(files))
         for name in files:
             assert jobs[name].cleared
             jobs[name].runs += 1
             if jobs[name].runs >= jobs[name].ends_at:
                 watch.entered.add(name)
-        return {}
+        return Failures(config.cluster, crowding)
 
     monkeypatch.setattr(scheduling, "_run_once", run_once)
     monkeypatch.setattr("harness.scheduling.time.sleep", lambda seconds: None)
@@ -142,3 +148,80 @@ def test_a_trial_whose_process_is_killed_is_tried_again_and_that_is_said(
     assert cut[0].startswith(struck)
     assert "worker process has died" in cut[0]
     assert len(cut[0]) < 300
+
+
+def _short_of_memory(log: Path) -> Callable[[dict[str, Any]], None]:
+    def told(config: dict[str, Any]) -> None:
+        group = get_current_placement_group()
+        assert group is not None
+        reserved = sum(bundle["CPU"] for bundle in group.bundle_specs)
+        with log.open("a") as file:
+            file.write(f"{config['trial']['name']} {reserved:g}\n")
+        raise MemoryError
+
+    return told
+
+
+def test_out_of_memory_none_is_tried_again_as_crowded_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = TinyStudy.write(tmp_path, subjects=3, cluster=[])
+    study = replace(study, splits=study.splits[:2])
+    study.config.cluster.trial_retries = 1
+    log = tmp_path / "begun"
+    monkeypatch.setattr("harness.scheduling.trainable", _short_of_memory(log))
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        study.run()
+    finally:
+        ray.shutdown()
+    names = [split.split_id for split in study.splits]
+    # Alone on its node one that fails is tried again, as whatever fails.
+    once_together, twice_alone = ({f"{name} {cpus}" for name in names} for cpus in (1, 2))
+    assert Counter(log.read_text().splitlines()) == {
+        **dict.fromkeys(once_together, 1),
+        **dict.fromkeys(twice_alone, 2),
+    }
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if "ran out of memory" in line] == [
+        "2 of 2 trials ran out of memory: they are tried again with 2 CPUs reserved for each, so "
+        "that fewer share a node"
+    ]
+    assert sum("was cut short" in line for line in said) == 2
+
+
+def test_one_killed_for_memory_before_its_process_is_there_is_one_that_ran_out_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It never reported, and Tune's own result says neither what it was nor what ended it."""
+    study = TinyStudy.write(tmp_path, subjects=3, cluster=[])
+    study = replace(study, splits=study.splits[:2])
+    log, manager = tmp_path / "begun", RayActorManager
+    starts = manager._actor_start_resolved
+    killed: list[Any] = []
+
+    def kill_the_first_two(self: Any, tracked_actor: Any, future: Any) -> None:
+        if len(killed) < 2:
+            killed.append(tracked_actor)
+            error: Any = OutOfMemoryError
+            self._actor_start_failed(tracked_actor, error("1 worker was killed: 8 GB used"))
+        else:
+            starts(self, tracked_actor, future)
+
+    monkeypatch.setattr(manager, "_actor_start_resolved", kill_the_first_two)
+    monkeypatch.setattr("harness.scheduling.trainable", _short_of_memory(log))
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        study.run()
+    finally:
+        ray.shutdown()
+    names = [split.split_id for split in study.splits]
+    assert Counter(log.read_text().splitlines()) == {f"{name} 2": 1 for name in names}
+    said = capsys.readouterr().out.splitlines()
+    assert not [line for line in said if "was cut short" in line or "was lost" in line]
+    (short,) = [line for line in said if "ran out of memory" in line]
+    assert short.startswith("2 of 2 trials ran out of memory: they are tried again with 2 CPUs")
+    for name in names:
+        entry = Ledger(study.folder / "study" / "splits").entry(name)
+        assert entry is not None
+        assert entry.error.startswith("out of memory with a node to itself: ")

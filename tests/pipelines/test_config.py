@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from harness.config import StudyConfig
 from pipelines.config import CONF, PipelineConfig, compose_config, settings_of, to_plain, to_yaml
 from pipelines.corpora.csv_manifest import CsvManifestConfig
 from pipelines.corpora.listing import CORPORA
 from pipelines.corpora.synthetic import SyntheticConfig
 from pipelines.errors import UsageError
 from pipelines.faces import FacesConfig
+from pipelines.marked_output import IN_JOB
 from pipelines.mfcc import MfccConfig
 from pipelines.preprocess import PreprocessingRun
 from pipelines.storage import digest_of
@@ -277,6 +279,7 @@ def test_a_wrong_type_is_refused_by_name_and_value(override: str) -> None:
         "cluster.trial_gpus=1.5",
         "cluster.object_store_mb=10",
         "name='a/b'",
+        f"name={'a' * 201}",
         "seed=-1",
     ],
 )
@@ -293,6 +296,35 @@ def float_or(value: str) -> str:
         return str(float(value))
     except ValueError:
         return value
+
+
+@pytest.mark.parametrize("name", ["paths.data", "corpus.root"])
+def test_an_address_names_a_bucket(name: str) -> None:
+    corpus = ["corpus=csv_manifest"] if name == "corpus.root" else []
+    for address in ("s3:///x", "s3://"):
+        told = f"{name} ({address}) names no bucket: write s3://bucket/folder"
+        assert refusal(*corpus, f"{name}='{address}'") == told
+
+
+@pytest.mark.parametrize("name", ["paths.data", "paths.runs"])
+def test_no_path_is_empty(name: str) -> None:
+    assert refusal(f"{name}=") == f"{name} is empty: name a folder"
+
+
+def test_in_a_job_paths_are_the_clusters_and_what_makes_no_run_needs_no_place_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(IN_JOB, "1")
+    compose_config("pipeline", PipelineConfig, ["paths.data=/data"])
+    for schema, told in ((PipelineConfig, ["paths.data=d"]), (StudyConfig, ["paths.data=/data"])):
+        primary = "pipeline" if schema is PipelineConfig else "study"
+        with pytest.raises(UsageError, match=r"^paths\.(data|runs) \(\w+\) is relative, and "):
+            compose_config(primary, schema, told)
+
+
+def test_settings_of_what_reads_the_settings_are_none() -> None:
+    for key in ("hydra.run.dir", "hydra/job_logging"):
+        assert refusal(f"{key}=x") == f"{key} is not a setting of this project's"
 
 
 def test_settings_are_changed_not_added_or_removed() -> None:

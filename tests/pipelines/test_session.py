@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from conftest import ForkedCommands, run_module
+from ray._private.node import Node
 
-from pipelines.errors import UsageError
+from pipelines.errors import StoppedError, UsageError
 from pipelines.progress import Reporter
 from pipelines.session import ClusterConfig, Host, Place, check_trial_fits, ray_session
 
@@ -181,3 +183,31 @@ def test_a_cluster_that_is_gone_is_said_though_quiet(
     assert told.status == 0, told.stderr
     assert told.stderr.startswith("warning: running on a local Ray: 1 CPUs, 0 GPUs; no cluster ")
     assert told.stderr.count("\n") == 1
+
+
+def test_a_machine_too_busy_for_ray_to_start_is_said_in_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def too_late(**_: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because")
+
+    monkeypatch.setattr("ray.init", too_late)
+    with (
+        pytest.raises(StoppedError, match=r"^Ray was not there in the half minute .* again$"),
+        ray_session(ClusterConfig(address="local"), QUIET),
+    ):
+        pass
+    # The words are Ray's.
+    assert "The current node timed out during startup." in inspect.getsource(Node)
+
+
+def test_more_object_store_than_memory_is_refused_by_name(
+    tmp_path: Path, forked_commands: ForkedCommands
+) -> None:
+    settings = ("corpus.subjects=2", "cluster.object_store_mb=99999999")
+    told = forked_commands.run("pipelines.preprocess", *settings, cwd=tmp_path)
+    assert (told.status, told.stderr) == (
+        2,
+        "error: cluster.object_store_mb (99999999) is more than this machine's memory has room "
+        "for\n",
+    )

@@ -229,7 +229,13 @@ def test_both_kernels_are_one_lstm(
     lstm, indices = nn.LSTM(6, 5, batch_first=True), INDICES["overlapping"]
     features = torch.randn(FRAMES, 6, requires_grad=True)
     inputs = [features, *lstm.parameters()]
-    ours = outcome(kernel(lstm, features, indices, compute), *inputs)
+    try:
+        states = kernel(lstm, features, indices, compute)
+    except RuntimeError as failure:
+        if kernel is not cudnn_over_frames or "could not create a primitive" not in str(failure):
+            raise
+        pytest.skip(f"torch's own LSTM has no {compute} on this CPU")
+    ours = outcome(states, *inputs)
     truth = outcome(gathered(lstm, features, indices), *inputs)
     assert ours[0].dtype == torch.float32
     assert max(error(a, b) for a, b in zip(ours, truth, strict=True)) <= tolerance
