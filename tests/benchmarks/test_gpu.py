@@ -19,6 +19,7 @@ for name in {NOT_THERE + NOR_THESE}:
 from benchmarks.gpu import main
 sys.exit(main())
 """
+NO_KERNEL = "could not create a primitive"
 ROWS = ("fine_tuning", "frozen_study", "heads_at_once", "lstm_step", "study_floor")
 
 
@@ -44,8 +45,11 @@ def test_every_row_is_measured_without_the_projects_other_libraries(
 def test_what_is_compared_computes_the_same(measured: dict[str, dict[str, object]]) -> None:
     forms = measured["lstm_step"]["forms"]
     assert isinstance(forms, dict)
-    compared = [form for form in forms.values() if "left_out" not in form]
-    assert len(compared) >= 5
+    # Not every CPU has torch's own LSTM in bfloat16.
+    missing = [name for name, form in forms.items() if NO_KERNEL in form.get("error", "")]
+    assert missing in ([], ["cuDNN, bfloat16"])
+    compared = [f for name, f in forms.items() if "left_out" not in f and name not in missing]
+    assert len(compared) >= 4
     for row in (
         *compared,
         *(measured[name] for name in ("fine_tuning", "frozen_study", "heads_at_once")),

@@ -98,6 +98,7 @@ def answer_to_a_stranger(host: Host, port: int) -> int | None:
         return None
 
 
+@pytest.mark.long
 def test_ray_and_ssh_alone_listen_to_the_hosts_and_ray_wants_the_token(cluster: Cluster) -> None:
     for host in cluster.hosts:
         everyone = {

@@ -66,6 +66,7 @@ def recount(entries: Path, name: str, planned: list[str], emotion_of: dict[str, 
     return float(balanced_accuracy_score([emotion_of[c] for c in planned], predicted))
 
 
+@pytest.mark.long
 def test_a_nested_search_chooses_within_each_outer_split_and_tests_once(
     small_study: SmallStudy, tmp_path: Path
 ) -> None:

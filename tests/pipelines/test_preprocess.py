@@ -76,6 +76,7 @@ def wait_for(count: int, data: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_killed_and_run_again_it_does_what_is_missing_and_ends_as_if_undisturbed(
     small_study: SmallStudy, tmp_path: Path
 ) -> None:
