@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import shlex
+import time
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
@@ -33,6 +34,8 @@ MANY_CLIPS = ("corpus.subjects=6", "corpus.takes=3", "corpus.difficulty=0.2")
 """Enough that hosts which start their processes late find some left."""
 SIX_SPLITS = (*SMALL, *MANY_CLIPS, "training.audio_epochs=1", "training.fusion_epochs=1")
 """One for each CPU of the three hosts: two of them could hold the three of a small study."""
+SERVERS, SERVERS_S = {("127.0.0.1", 8265), ("127.0.0.1", 5000)}, 120.0
+"""MLflow's takes its time to start after `ray up`."""
 TRIES = 3
 """Of Ray's client, whose server on the head starts a process for each: on two cores it may give up
 before that is there, or find it ended."""
@@ -114,8 +117,10 @@ def test_ray_and_ssh_alone_listen_to_the_hosts_and_ray_wants_the_token(cluster: 
         answers = {each: answer_to_a_stranger(host, each[0]) for each in everyone}
         assert 200 not in answers.values(), (host.name, answers)
     # The dashboard with its job server, and MLflow: brought by ssh to whoever has the key.
-    here = {(address, port) for address, port, _ in listening(cluster.head)}
-    assert {("127.0.0.1", 8265), ("127.0.0.1", 5000)} <= here
+    deadline = time.monotonic() + SERVERS_S
+    while not (here := {told[:2] for told in listening(cluster.head)}) >= SERVERS:
+        assert time.monotonic() < deadline, here
+        time.sleep(1.0)
     for address in (f"{cluster.head.address}:6379", f"ray://{cluster.head.address}:10001"):
         asks = f"import ray; ray.init('{address}'); print(ray.nodes())"
         for mode, let_in in (("token", True), ("disabled", False)):
