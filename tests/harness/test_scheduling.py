@@ -119,6 +119,14 @@ def test_one_that_is_lost_each_time_has_failed_after_as_many_tries(
     assert jobs["a"].failure == ""
 
 
+def _run_on(study: TinyStudy, cpus: int) -> None:
+    ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False)
+    try:
+        study.run()
+    finally:
+        ray.shutdown()
+
+
 def _killed_once(split_id: str, marker: Path) -> Callable[[dict[str, Any]], None]:
     def told(config: dict[str, Any]) -> None:
         if config["trial"]["name"] == split_id and not marker.exists():
@@ -137,11 +145,7 @@ def test_a_trial_whose_process_is_killed_is_tried_again_and_that_is_said(
     struck = study.splits[1].split_id
     told = _killed_once(struck, tmp_path / "killed")
     monkeypatch.setattr("harness.scheduling.trainable", told)
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    try:
-        study.run()
-    finally:
-        ray.shutdown()
+    _run_on(study, cpus=1)
     said = capsys.readouterr().out.splitlines()
     cut = [line for line in said if "was cut short and is tried again (" in line]
     assert len(cut) == 1
@@ -170,11 +174,7 @@ def test_out_of_memory_none_is_tried_again_as_crowded_as_before(
     study.config.cluster.trial_retries = 1
     log = tmp_path / "begun"
     monkeypatch.setattr("harness.scheduling.trainable", _short_of_memory(log))
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        study.run()
-    finally:
-        ray.shutdown()
+    _run_on(study, cpus=2)
     names = [split.split_id for split in study.splits]
     # Alone on its node one that fails is tried again, as whatever fails.
     once_together, twice_alone = ({f"{name} {cpus}" for name in names} for cpus in (1, 2))
@@ -210,11 +210,7 @@ def test_one_killed_for_memory_before_its_process_is_there_is_one_that_ran_out_o
 
     monkeypatch.setattr(manager, "_actor_start_resolved", kill_the_first_two)
     monkeypatch.setattr("harness.scheduling.trainable", _short_of_memory(log))
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        study.run()
-    finally:
-        ray.shutdown()
+    _run_on(study, cpus=2)
     names = [split.split_id for split in study.splits]
     assert Counter(log.read_text().splitlines()) == {f"{name} 2": 1 for name in names}
     said = capsys.readouterr().out.splitlines()
