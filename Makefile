@@ -27,7 +27,7 @@ test-long: test
 	$(KEPT) CLUSTER_TESTS=cluster CLUSTER_LIMIT_S=5400 tests/cluster/run.sh $(BIN)/python
 	$(BIN)/python tests/kept_results.py $(LONG) benchmarks/results/faults.jsonl
 
-# On three hosts, which are namespaces of this machine: `ray up`, a study from outside, faults.
+# On three hosts, which are namespaces of this machine: `ray up`, a study from outside, `ray down`.
 test-cluster: $(INSTALLED)
 	tests/cluster/run.sh $(BIN)/python
 

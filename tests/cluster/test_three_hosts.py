@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import shlex
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -49,16 +50,16 @@ COMMANDS = {
 """Of those that submit themselves: what each is told besides."""
 
 
-@pytest.fixture
-def six_here(tmp_path: Path) -> Path:
-    """Return the folder of the study of six splits, on this machine alone."""
-    done = run_module("harness.loso", *SIX_SPLITS, "name=six", cwd=tmp_path)
+def six_here(cluster: Cluster, cwd: Path) -> Path:
+    """Return the folder of the study of six splits, on this machine alone, from the same videos."""
+    shutil.copytree(cluster.data / "corpora", cwd / "data" / "corpora")
+    done = run_module("harness.loso", *SIX_SPLITS, "name=six", cwd=cwd)
     assert done.status == 0, done.stderr
-    return tmp_path / "runs" / "six"
+    return cwd / "runs" / "six"
 
 
 def test_a_study_from_outside_runs_on_all_hosts_and_finds_what_one_machine_finds(
-    cluster: Cluster, six_here: Path
+    cluster: Cluster, tmp_path: Path
 ) -> None:
     with watched(cluster, decoding="sandbox_child", training=TRIAL[1]) as seen:
         prepared = cluster.submit("pipelines.preprocess", *MANY_CLIPS)
@@ -72,7 +73,7 @@ def test_a_study_from_outside_runs_on_all_hosts_and_finds_what_one_machine_finds
     assert seen.most["decoding"] == 6
     assert "on the Ray cluster at" in done.stderr
     assert "6 CPUs" in done.stderr
-    check_same(cluster.runs / "six", six_here)
+    check_same(cluster.runs / "six", six_here(cluster, tmp_path))
     assert children_in_mlflow(cluster, "six") == [f"loso-s{number:02d}" for number in range(1, 7)]
     # The server brings the files of all, also of whoever logs without naming an experiment.
     with cluster.tunnel(5000) as port:
@@ -168,6 +169,7 @@ def test_other_studies_are_submitted_as_well(
         assert chosen[0] == chosen[1]
 
 
+@pytest.mark.long
 def test_three_faults_in_one_study_change_nothing(cluster: Cluster, undisturbed: Path) -> None:
     """A decode child, a trial and all of Ray on a worker are killed, each at its moment."""
     kinds = {
